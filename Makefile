@@ -1,0 +1,82 @@
+# Every command a person runs. Needs Python 3.11+ and make; the rest is fetched into .venv.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+# The machine's own python3 if it will do, else the newest one that every wheel in requirements.lock exists for.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
+	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null \
+	&& echo "$$python" && break; done)
+BIN := .venv/bin
+PACKAGES := $(wildcard svc_kit graph_svc media_svc rank_svc feed_svc gateway launcher)
+CHECKED := $(PACKAGES) $(wildcard tests scripts)
+
+.PHONY: help
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: env
+env:
+	@test -n "$(PYTHON)" || { echo "Reelgraph needs Python 3.11 to 3.14 on PATH" >&2; exit 1; }
+	@"$(PYTHON)" -m scripts.setup
+
+.PHONY: setup
+setup: env gen ## the environment .venv, locked, with the stubs and the project in it
+
+.PHONY: gen
+gen: env ## stubs from proto/ and the base model, where their inputs changed
+	@$(BIN)/python -m scripts.gen
+
+.PHONY: web
+web: env ## the explorer page (GraphiQL) and the player, offline
+	@$(BIN)/python -m scripts.build_web
+
+.PHONY: demo
+demo: gen web ## a small world on this machine, served until Ctrl-C (again: the same world)
+	@exec $(BIN)/reelgraph demo
+
+.PHONY: clean-demo
+clean-demo: ## forget the demo's world
+	rm -rf .demo
+
+.PHONY: test
+test: gen web ## every test that needs no server of its own
+	$(BIN)/pytest -q -n 2 --dist loadgroup
+
+.PHONY: smoke
+smoke: gen web ## a fresh instance walked as a client over HTTP and WebSocket
+	$(BIN)/python -m tests.e2e.smoke
+
+.PHONY: soak
+soak: gen web ## the long repetitions: crashes by the hundred
+	$(BIN)/pytest -q -m soak --timeout 3600
+
+.PHONY: fmt
+fmt: gen ## format Python and protos, sort imports
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format --quiet .
+	$(BIN)/buf format -w
+
+.PHONY: lint
+lint: gen ## ruff, mypy strict, import rules, buf
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(CHECKED)
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	$(BIN)/python -m scripts.buf_breaking
+
+.PHONY: wheels
+wheels: gen web ## both distributions into dist/
+	@$(BIN)/python -m scripts.wheels dist
+
+.PHONY: lock
+lock: env ## resolve requirements.lock and the stubs' toolchain again
+	@"$(PYTHON)" -m scripts.lock
+
+.PHONY: clean
+clean: ## what was built; not .venv, not the demo
+	rm -rf build dist stubs/dist rank_svc/models/base web/dist gateway/explorer/dist
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -f .venv/.reelgraph-stubs .venv/.reelgraph-base-model
