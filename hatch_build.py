@@ -8,7 +8,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class ReelgraphBuildHook(BuildHookInterface):
+class ReelgraphBuildHook(BuildHookInterface[Any]):
     """Refuses a wheel that could not serve a feed, and adds the built explorer page to the gateway."""
 
     PLUGIN_NAME = "custom"
@@ -17,12 +17,9 @@ class ReelgraphBuildHook(BuildHookInterface):
         if version == "editable":
             return
         root = Path(self.root)
-        if (root / "rank_svc/scorers/base_model.py").exists() and not any(
-            (root / "rank_svc/models/base").glob("*")
-        ):
-            raise FileNotFoundError(
-                "rank_svc/models/base is missing: run `make gen` before building the wheel"
-            )
+        writes_model = (root / "rank_svc/scorers/base_model.py").exists()
+        if writes_model and not (root / "rank_svc/models/base").is_dir():
+            raise FileNotFoundError("rank_svc/models/base is missing: run `make gen` before building")
         explorer, page = root / "gateway/explorer/dist", root / "web/dist"
         if self.target_name == "wheel" and page.is_dir() and not explorer.is_dir():
             build_data["force_include"][str(page)] = "gateway/explorer/dist"

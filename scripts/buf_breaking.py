@@ -1,4 +1,4 @@
-"""Compares proto/ with the one on main by `buf breaking`: clients that were built yesterday must work tomorrow."""
+"""`buf breaking` against main's proto/: clients that were built yesterday must work tomorrow."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ import tempfile
 
 from scripts.uvtool import ROOT, VENV
 
-_CANDIDATES = ("origin/main", "main")
-
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
 
 
+def _is_commit(ref: str) -> bool:
+    return _git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").returncode == 0
+
+
 def main() -> int:
-    base = next(
-        (
-            ref
-            for ref in _CANDIDATES
-            if _git("rev-parse", "--verify", "-q", f"{ref}^{{commit}}").returncode == 0
-        ),
-        None,
-    )
+    base = next(filter(_is_commit, ("origin/main", "main")), None)
     if base is None or not _git("ls-tree", "--name-only", base, "proto/").stdout:
         print("buf breaking: skipped, there is no proto/ on main yet")
         return 0

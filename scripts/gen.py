@@ -1,7 +1,7 @@
 """`make gen`: what is built, not written: the stubs from proto/ and the base model repository.
 
-Each part keeps a stamp of its inputs, so an unchanged one costs a hash. The stubs go through the very wheel that is
-published: what the services import is what clients install.
+Each part keeps a stamp of its inputs, so an unchanged one costs a hash. The stubs go through the very wheel
+that is published: what the services import is what clients install.
 """
 
 from __future__ import annotations
@@ -38,18 +38,8 @@ def generate_stubs() -> None:
 
 def build_stubs(out: Path, *kinds: str) -> None:
     """Write the stubs' distributions into `out`: `--wheel` unless told otherwise."""
-    locked = ("--build-constraints", "stubs/build.lock", "--require-hashes")
-    uv(
-        "build",
-        "--quiet",
-        "--python",
-        str(VENV_PYTHON),
-        *(kinds or ("--wheel",)),
-        *locked,
-        "-o",
-        str(out),
-        "stubs",
-    )
+    locked = ("--python", str(VENV_PYTHON), "--build-constraints", "stubs/build.lock", "--require-hashes")
+    uv("build", "--quiet", *locked, *(kinds or ("--wheel",)), "-o", str(out), "stubs")
 
 
 def generate_base_model() -> None:

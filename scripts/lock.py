@@ -1,4 +1,4 @@
-"""`make lock`: resolve again what set-up installs. The locks name no registry, so any mirror can serve them."""
+"""`make lock`: resolve again what set-up installs. The locks name no registry: any mirror serves them."""
 
 from __future__ import annotations
 

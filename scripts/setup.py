@@ -1,7 +1,6 @@
-"""`make setup`: the environment .venv from requirements.lock, hashes checked, and the project in it, editable.
+"""`make setup`: the environment .venv from requirements.lock, hashes checked, with the project in it.
 
-Needs Python 3.11+ and nothing else. A second run finds its stamp and does nothing; an environment that is already
-there is added to, never removed.
+A second run finds its stamp and does nothing. An environment that is there is added to, never removed.
 """
 
 from __future__ import annotations
@@ -35,9 +34,6 @@ def fingerprint() -> str:
 
 
 def main() -> int:
-    if sys.version_info < (3, 11):
-        print(f"Reelgraph needs Python 3.11 or later; this is {sys.version.split()[0]}", file=sys.stderr)
-        return 1
     with exclusive("setup"):
         wanted = fingerprint()
         if _STAMP.exists() and _STAMP.read_text() == wanted and VENV_PYTHON.exists():

@@ -1,4 +1,4 @@
-"""uv for the scripts of this folder: found or bootstrapped, and given pip's settings, which it does not read itself.
+"""uv for the scripts of this folder: found or bootstrapped, and given pip's settings, which it ignores.
 
 Standard library only: it runs before there is an environment.
 """
@@ -44,7 +44,7 @@ def exclusive(name: str) -> Iterator[None]:
 
 
 def uv_environment() -> dict[str, str]:
-    """The process environment with pip's index, links and certificate under uv's names; what is set for uv wins."""
+    """The process environment with pip's index and certificate under uv's names; what is set for uv wins."""
     env = dict(os.environ)
     env.setdefault("UV_SYSTEM_CERTS", "1")
     env.setdefault("UV_HTTP_TIMEOUT", "120")
@@ -69,8 +69,8 @@ def _pip_settings() -> dict[str, str]:
             found[key] = str(ast.literal_eval(value))
     # A pip that is not installed can't be asked, but its variables may be set all the same.
     for key in _FROM_PIP:
-        if value := os.environ.get("PIP_" + key.upper().replace("-", "_")):
-            found[key] = value
+        if given := os.environ.get("PIP_" + key.upper().replace("-", "_")):
+            found[key] = given
     return found
 
 

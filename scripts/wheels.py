@@ -1,4 +1,4 @@
-"""`make wheels`: both distributions, each with its toolchain locked by hash. `python -m scripts.wheels OUT`."""
+"""`make wheels`: both distributions, each built with locked tools. `python -m scripts.wheels OUT`."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 _SERVICE = re.compile(r"^service\s+\w+", re.MULTILINE)
 
 
-class StubsBuildHook(BuildHookInterface):
+class StubsBuildHook(BuildHookInterface[Any]):
     """Puts `proto/` into the sdist and the generated package `reelgraph` into the wheel."""
 
     PLUGIN_NAME = "custom"
