@@ -1,0 +1,27 @@
+"""The Redis client by URL: `memory://` (fakeredis in process), `redis://`, `rediss://`, `redis+cluster://`.
+
+Whatever it holds can be rebuilt. Keys that are used together share a hash tag, so that they share a slot of a cluster.
+"""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+SCHEMES = ("memory", "redis", "rediss")
+
+
+async def open_cache(url: str) -> Redis:
+    """A client of the cache at `url`. Answers are bytes. Unknown schemes raise ValueError naming the valid ones."""
+    scheme = url.partition(":")[0]
+    if scheme == "memory":
+        from fakeredis import FakeAsyncRedis
+
+        return FakeAsyncRedis()
+    if scheme in SCHEMES:
+        return Redis.from_url(url, max_connections=100, socket_timeout=1.0, socket_connect_timeout=1.0)
+    raise ValueError(f"REELGRAPH_CACHE_URL={scheme}:...: unknown scheme; valid: {', '.join(SCHEMES)}")
+
+
+def bucket(user_id: int) -> str:
+    """The hash tag of a user's keys: `{u<user id mod 1024>}`. A Lua batch serves one bucket."""
+    return f"{{u{user_id % 1024}}}"
