@@ -1,0 +1,1 @@
+"""Media: uploads, videos, visibility, transcoding, delivery."""

@@ -1,0 +1,1 @@
+"""Turning an uploaded video into what players stream."""
