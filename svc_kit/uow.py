@@ -23,6 +23,7 @@ from svc_kit.clock import Clock, now_ms
 from svc_kit.db import Database
 from svc_kit.errors import UserCode, conflict
 from svc_kit.ids import IdGenerator
+from svc_kit.unit import R
 
 REPLY_TTL_MS = 24 * 3600 * 1000
 MIN_KEY, MAX_KEY = 16, 64
@@ -61,21 +62,6 @@ def replies_table(metadata: MetaData) -> Table:
     )
     Index("replies_by_age", table.c.created_at_ms)
     return table
-
-
-R = TypeVar("R")
-
-
-class Unit(Protocol):
-    """What every write transaction offers beside its domain's rows."""
-
-    def emit(self, *, entity: str, version: int, actor_id: int, **body: Message) -> int:
-        """Put one event into the outbox; returns its id. `body` is one field of `Event.body`: `follow_created=FollowCreated(...)`."""
-        ...
-
-    async def reply(self, result: R) -> R:
-        """Store the command's result under its idempotency key, if it has one, and pass it through. Call it last."""
-        ...
 
 
 class _Replayed(Exception):

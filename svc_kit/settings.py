@@ -1,0 +1,85 @@
+"""Settings that every process shares, from `REELGRAPH_*`. Engines are chosen by URL alone."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Mode(StrEnum):
+    """`production` refuses default keys, demo logins, introspection and reflection unless allowed."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class PlatformSettings(BaseSettings):
+    """Paths, URLs and secrets. An empty URL means the embedded engine inside `data_dir`."""
+
+    model_config = SettingsConfigDict(env_prefix="REELGRAPH_", extra="ignore")
+
+    mode: Mode = Mode.DEVELOPMENT
+    data_dir: Path = Path(".reelgraph")
+    public_url: str = ""
+    """Where clients reach the HTTP side, no slash at the end; never taken from the Host header. Empty: the loopback address."""
+    secret: SecretStr = SecretStr("")
+    """Signs cursors, part URLs and playback URLs. Empty: made once and kept in `data_dir`."""
+    service_token: SecretStr = SecretStr("")
+    """Proves a service to another. Empty: made once and kept in `data_dir`."""
+    log_level: str = "INFO"
+
+    db_url: str = ""
+    graph_db_url: str = ""
+    media_db_url: str = ""
+    rank_db_url: str = ""
+    feed_db_url: str = ""
+    graph_url: str = ""
+    cache_url: str = "memory://"
+    wide_url: str = ""
+    bus_url: str = ""
+    blobs_url: str = ""
+    search_url: str = ""
+    models_url: str = ""
+    vectors_url: str = "memory://"
+    live_url: str = ""
+
+    @model_validator(mode="after")
+    def _complete(self) -> PlatformSettings:
+        if self.mode is Mode.PRODUCTION:
+            for name in ("secret", "service_token"):
+                if len(getattr(self, name).get_secret_value()) < 32:
+                    raise ValueError(f"REELGRAPH_{name.upper()} must have at least 32 characters in production")
+        return self
+
+    def service_db_url(self, service: str) -> str:
+        """The database URL of `graph`, `media`, `rank` or `feed`: its own, else the common one, else SQLite in `data_dir`."""
+        own: str = getattr(self, f"{service}_db_url")
+        return own or self.db_url or f"sqlite:///{self.data_dir.resolve() / f'{service}.db'}"
+
+    def embedded_url(self, name: str, default: str) -> str:
+        """The URL of engine `name` (`bus`, `blobs`, ...), else `default` with `{dir}` replaced by the data folder."""
+        url: str = getattr(self, f"{name}_url")
+        return url or default.format(dir=self.data_dir.resolve())
+
+    def with_kept_secrets(self) -> PlatformSettings:
+        """These settings with empty secrets replaced by ones kept in `data_dir` (mode 0600), made at the first start."""
+        update = {}
+        for name in ("secret", "service_token"):
+            if not getattr(self, name).get_secret_value():
+                update[name] = SecretStr(_kept(self.data_dir / f"{name}.key"))
+        return self.model_copy(update=update)
+
+
+def _kept(path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
+            file.write(secrets.token_urlsafe(32))
+    except FileExistsError:
+        pass
+    return path.read_text()
