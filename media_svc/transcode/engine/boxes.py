@@ -10,7 +10,8 @@ _TO_END = 0
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One box: its four-character type, where its body starts and where it ends, in bytes from the file's start.
+    """One box: its four-character type, where its body starts and where it ends, in bytes from the file's
+    start.
 
     `end` is what the header claims: it may lie beyond the end of a file that was cut.
     """

@@ -1,7 +1,7 @@
 """The one ffmpeg command of a job, as a list of arguments. Nothing is run here.
 
-One decode feeds all: the picture is made upright, steady and as large as the largest rendition, and each smaller
-one is scaled from the one above it. Poster and stills come from the same frames.
+One decode feeds all: the picture is made upright, steady and as large as the largest rendition, and each
+smaller one is scaled from the one above it. Poster and stills come from the same frames.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from typing import Any
 
 import ffmpeg
 
+from media_svc.transcode.engine.faults import FORMAT_WHITELIST
 from media_svc.transcode.engine.ladder import SEGMENT_S, START_SIDE, Rendition, output_fps
 from media_svc.transcode.engine.probe import MediaInfo
-from media_svc.transcode.engine.probe_child import FORMAT_WHITELIST
 from media_svc.transcode.engine.tools import FfmpegTools
 
 AUDIO = "audio"
@@ -24,7 +24,8 @@ _STILL_AT = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))
 _POSTER_WINDOW = 15
 _AUDIO_KBPS = 128
 _AUDIO_HZ = 48_000
-# Composition offsets below zero let the first picture be shown at 0 without an edit list, which browsers ignore.
+# Composition offsets below zero let the first picture be shown at 0 without an edit list, which browsers
+# ignore.
 _MOVFLAGS = "+frag_custom+dash+delay_moov+negative_cts_offsets"
 _TONE_MAP = ("bt709", "hable")
 
@@ -39,7 +40,8 @@ def build_command(
     max_pixels: int,
     threads: int,
 ) -> list[str]:
-    """Arguments for a child whose working directory is the output folder; the folders of the renditions exist.
+    """Arguments for a child whose working directory is the output folder; the folders of the renditions
+    exist.
 
     `renditions`: the largest first, at least one. Progress goes to stdout in ffmpeg's key=value lines.
     """
@@ -74,7 +76,9 @@ def picture_rendition(renditions: Sequence[Rendition]) -> Rendition:
 
 def _global() -> list[str]:
     # `repeat` keeps every warning on a line of its own: the runner counts frames that did not decode.
-    words = "-nostdin -hide_banner -y -loglevel repeat+level+warning -progress pipe:1 -stats_period 0.5 -nostats"
+    words = (
+        "-nostdin -hide_banner -y -loglevel repeat+level+warning -progress pipe:1 -stats_period 0.5 -nostats"
+    )
     return [*words.split(), "-filter_complex_threads", "1"]
 
 
@@ -107,7 +111,9 @@ def _cascade(video: Any, renditions: Sequence[Rendition]) -> tuple[list[Any], An
     chosen, pictures, streams = picture_rendition(renditions), None, []
     for position, rendition in enumerate(renditions):
         if position:
-            video = video.filter("scale", rendition.width, rendition.height, flags="bicubic").filter("setsar", 1)
+            video = video.filter("scale", rendition.width, rendition.height, flags="bicubic").filter(
+                "setsar", 1
+            )
         last = position == len(renditions) - 1
         copies = _split(video, 1 + (not last) + (rendition is chosen))
         streams.append(copies.pop())
@@ -176,7 +182,8 @@ def _segments(stream: Any, folder: str, options: dict[str, Any]) -> Any:
 
 
 def _pictures(stream: Any, info: MediaInfo, fps: Fraction) -> list[Any]:
-    """Poster: the most typical of half a second of frames, past the first second, so that a fade-in is skipped."""
+    """Poster: the most typical of half a second of frames, past the first second, so that a fade-in is
+    skipped."""
     frames = max(1, int(info.video_ms * fps / 1000))
     poster_at = min(int(fps), frames // 3)
     window = min(_POSTER_WINDOW, frames - poster_at)
@@ -191,8 +198,18 @@ def _pictures(stream: Any, info: MediaInfo, fps: Fraction) -> list[Any]:
 
 
 def _picture(stream: Any, name: str) -> Any:
-    full_range = stream.filter("scale", out_range="pc").filter("format", pix_fmts="yuv420p", color_ranges="pc")
-    options = {"f": "image2", "c:v": "mjpeg", "q:v": 3, "frames:v": 1, "update": 1, "map_metadata": -1, "threads": 1}
+    full_range = stream.filter("scale", out_range="pc").filter(
+        "format", pix_fmts="yuv420p", color_ranges="pc"
+    )
+    options = {
+        "f": "image2",
+        "c:v": "mjpeg",
+        "q:v": 3,
+        "frames:v": 1,
+        "update": 1,
+        "map_metadata": -1,
+        "threads": 1,
+    }
     return ffmpeg.output(full_range, name, **options)
 
 

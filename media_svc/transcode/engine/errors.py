@@ -29,10 +29,11 @@ class MediaRejected(Exception):
 
 
 class TranscodeFailed(Exception):
-    """The conversion did not succeed. `retryable`: another attempt may (memory, disk, deadline, a killed child).
+    """The conversion did not succeed. `retryable`: another attempt may (memory, disk, deadline, a killed
+    child).
 
-    `message` is for people; `detail` (the tool's last lines) is for the log only. `code` is set when the file is
-    to blame.
+    `message` is for people; `detail` (the tool's last lines) is for the log only. `code` is set when the
+    file is to blame.
     """
 
     def __init__(

@@ -14,8 +14,9 @@ MAX_FPS = Fraction(60)
 MIN_FPS = Fraction(10)
 SEGMENT_S = 2
 
-# Cap in kbit/s by pixels a frame at 30 frames a second, for x264 at CRF 23: what the hardest moving picture may
-# take; an easy one takes a fraction. Between the points the cap follows a straight line of the logarithms.
+# Cap in kbit/s by pixels a frame at 30 frames a second, for x264 at CRF 23: what the hardest moving picture
+# may take; an easy one takes a fraction. Between the points the cap follows a straight line of the
+# logarithms.
 _CAPS = (
     (360 * 640, 900),
     (540 * 960, 1_800),
@@ -67,8 +68,8 @@ def plan_ladder(info: MediaInfo, rungs: Sequence[int] = DEFAULT_RUNGS) -> tuple[
 def output_fps(info: MediaInfo) -> Fraction:
     """The constant frame rate of every rendition: the source's, at most 60.
 
-    Frames at a steady distance make segments of equal length whatever the source does. A source slower than 10 a
-    second repeats its frames, which costs next to nothing: a keyframe falls on each segment's start.
+    Frames at a steady distance make segments of equal length whatever the source does. A source slower than
+    10 a second repeats its frames, which costs next to nothing: a keyframe falls on each segment's start.
     """
     if info.fps <= 0:
         return MIN_FPS
@@ -82,10 +83,11 @@ def output_fps(info: MediaInfo) -> Fraction:
 
 
 def starting_first(renditions: Sequence[Rendition]) -> tuple[Rendition, ...]:
-    """In the order of the master playlist: first the one that players should start on, then by size, descending.
+    """In the order of the master playlist: first the one that players should start on, then by size,
+    descending.
 
-    A short clip loops: a player that starts low replays the low first segments. So the start is 720 where there
-    is one, else the highest below it, else the lowest.
+    A short clip loops: a player that starts low replays the low first segments. So the start is 720 where
+    there is one, else the highest below it, else the lowest.
     """
     descending = sorted(renditions, key=lambda rendition: rendition.short_side, reverse=True)
     start = next((one for one in descending if one.short_side <= START_SIDE), descending[-1])

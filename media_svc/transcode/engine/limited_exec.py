@@ -1,7 +1,8 @@
 """Sets limits on this process, then becomes the given program.
 
-Run by path with `python -I -S`, so it uses the standard library alone. Doing this in a small program of its own,
-and not in `preexec_fn`, keeps fork and exec free of Python code: safe in a process with threads and gRPC.
+Run by path with `python -I -S`, so it uses the standard library alone. Doing this in a small program of its
+own, and not in `preexec_fn`, keeps fork and exec free of Python code: safe in a process with threads and
+gRPC.
 
     limited_exec.py --parent PID --cpu-s N --memory-bytes N --file-bytes N --nice N -- PROGRAM ARG...
 """

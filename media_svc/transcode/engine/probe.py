@@ -1,5 +1,6 @@
 """Is this file an acceptable video, and what is in it?"""
 
+import asyncio
 import json
 import sys
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from media_svc.transcode.engine.errors import MediaRejected, RejectCode, TranscodeFailed
-from media_svc.transcode.engine.probe_child import Fault
+from media_svc.transcode.engine.faults import Fault
 from media_svc.transcode.engine.process import ChildLimits, Finished, run_limited
 from media_svc.transcode.engine.tools import FfmpegTools
 
@@ -34,10 +35,12 @@ class ProbeLimits:
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """An acceptable video. Width and height are as seen (upright, square pixels); `rotation` is what was undone.
+    """An acceptable video. Width and height are as seen (upright, square pixels); `rotation` is what was
+    undone.
 
-    `duration_ms` is the longer of picture and sound, `video_ms` the picture's, both from packets and not from a
-    header; `fps` is the nominal rate, 0 for a single frame. `container` is `mp4` (mov too) or `matroska` (WebM too).
+    `duration_ms` is the longer of picture and sound, `video_ms` the picture's, both from packets and not
+    from a header; `fps` is the nominal rate, 0 for a single frame. `container` is `mp4` (mov too) or
+    `matroska` (WebM too).
     """
 
     duration_ms: int
@@ -67,12 +70,15 @@ class MediaInfo:
 
 
 async def probe(path: Path, limits: ProbeLimits, tools: FfmpegTools) -> MediaInfo:
-    """Examines a local file in a limited child; nothing else is opened, and no frame over the limit is decoded.
+    """Examines a local file in a limited child; nothing else is opened, and no frame over the limit is
+    decoded.
 
-    Raises `MediaRejected` when the file is no acceptable video, and `TranscodeFailed` (retryable) when the child
-    could not do its work. `tools` says what can be decoded later; the probe itself needs no ffmpeg program.
+    Raises `MediaRejected` when the file is no acceptable video, and `TranscodeFailed` (retryable) when the
+    child could not do its work. `tools` says what can be decoded later; the probe itself needs no ffmpeg
+    program.
     """
-    size = path.stat().st_size
+    path = await asyncio.to_thread(path.resolve)
+    size = (await asyncio.to_thread(path.stat)).st_size
     if size > limits.max_size_bytes:
         raise MediaRejected(
             RejectCode.TOO_LARGE, f"The file has {size} bytes; the limit is {limits.max_size_bytes} bytes."
@@ -91,7 +97,7 @@ async def _facts(path: Path, limits: ProbeLimits) -> dict[str, Any]:
     async def keep(line: str) -> None:
         lines.append(line)
 
-    arguments = [str(path.absolute()), str(limits.max_duration_ms), str(limits.max_frame_pixels)]
+    arguments = [str(path), str(limits.max_duration_ms), str(limits.max_frame_pixels)]
     ended = await run_limited(
         [sys.executable, "-m", _CHILD, *arguments],
         ChildLimits(limits.cpu_s, limits.memory_bytes, file_bytes=0, wall_s=limits.wall_s),
@@ -117,11 +123,15 @@ def _rejection(fault: Fault, facts: dict[str, Any], limits: ProbeLimits) -> Medi
     if fault is Fault.TOO_LONG:
         seconds = max(facts["duration_ms"], facts.get("header_ms", 0)) / 1000
         limit = limits.max_duration_ms / 1000
-        return MediaRejected(RejectCode.TOO_LONG, f"The video is {seconds:.4g} s long; the limit is {limit:g} s.")
+        return MediaRejected(
+            RejectCode.TOO_LONG, f"The video is {seconds:.4g} s long; the limit is {limit:g} s."
+        )
     if fault is Fault.TOO_MANY_PIXELS:
         return _too_many_pixels(facts["coded_width"], facts["coded_height"], limits)
     if fault is Fault.UNKNOWN_KIND and facts.get("other"):
-        return MediaRejected(RejectCode.UNSUPPORTED, f"This is a file of the kind {facts['other']}; {_ACCEPTED}.")
+        return MediaRejected(
+            RejectCode.UNSUPPORTED, f"This is a file of the kind {facts['other']}; {_ACCEPTED}."
+        )
     code, message = _PLAIN[fault]
     return MediaRejected(code, message)
 
@@ -179,7 +189,7 @@ def _check_shape(info: MediaInfo, limits: ProbeLimits) -> None:
     if info.short_side < _SHORTEST_SIDE:
         raise MediaRejected(
             RejectCode.UNSUPPORTED,
-            f"The video is {info.width}x{info.height} pixels; the shorter side must have {_SHORTEST_SIDE} or more.",
+            f"The video is {info.width}x{info.height} pixels; the least is {_SHORTEST_SIDE} on either side.",
         )
 
 

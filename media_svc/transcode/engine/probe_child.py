@@ -6,8 +6,8 @@ It runs in a child under limits, opens that one local file, and prints one line 
 
 import json
 import sys
-from enum import StrEnum
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,29 +17,15 @@ import av.error
 import av.logging
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
+from media_svc.transcode.engine.faults import FORMAT_WHITELIST, Fault
 from media_svc.transcode.engine.structure import examine
 
-FORMAT_WHITELIST = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm"
 _MAX_PACKETS = 400_000
 _PACKETS_TO_FIRST_FRAME = 200
 _JITTER = 0.2
-
-
-class Fault(StrEnum):
-    EMPTY = "empty"
-    UNKNOWN_KIND = "unknown_kind"
-    INDEX_MISSING = "index_missing"
-    CUT = "cut"
-    UNREADABLE = "unreadable"
-    NO_VIDEO = "no_video"
-    NO_DECODER = "no_decoder"
-    TOO_MANY_PIXELS = "too_many_pixels"
-    TOO_LONG = "too_long"
-    TOO_MANY_PACKETS = "too_many_packets"
-    DAMAGED_PACKET = "damaged_packet"
-    UNDECODABLE = "undecodable"
 
 
 def facts_of(path: Path, max_ms: int, max_pixels: int) -> dict[str, Any]:
@@ -107,7 +93,7 @@ class _Track:
         self.end = 0.0
         self.times: list[float] = []
 
-    def add(self, packet: av.Packet) -> None:
+    def add(self, packet: "Packet[Any]") -> None:
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is None or packet.is_discard:
             return
@@ -117,7 +103,9 @@ class _Track:
         self.times.append(at)
 
 
-def _scan(container: InputContainer, video_index: int, audio_index: int | None, max_ms: int) -> dict[str, Any]:
+def _scan(
+    container: InputContainer, video_index: int, audio_index: int | None, max_ms: int
+) -> dict[str, Any]:
     """The true length, from packets: a header's duration is only a claim. Stops as soon as it is too long."""
     video = _Track(container.streams[video_index])  # type: ignore[arg-type]  # the index is of a video stream
     tracks = {video_index: video}
@@ -156,10 +144,11 @@ def _lengths(tracks: dict[int, _Track], video_index: int) -> dict[str, Any]:
 
 
 def _rate(video: _Track) -> dict[str, Any]:
-    """The nominal frame rate: the usual distance of frames, not their number over the length (a pause would lower
-    it). Variable: more than one distance in twenty is off by more than the rounding of a millisecond clock."""
+    """The nominal frame rate: the usual distance of frames, not their number over the length (a pause would
+    lower it). Variable: more than one distance in twenty is off by more than the rounding of a millisecond
+    clock."""
     times = sorted(set(video.times))
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     if not gaps:
         return {"fps": "0", "variable": False}
     usual = median(gaps)
@@ -173,7 +162,8 @@ def _rate(video: _Track) -> dict[str, Any]:
 
 
 def _first_frame(container: InputContainer, video_index: int, max_pixels: int) -> dict[str, Any]:
-    """What only a decoded frame tells: that it can be decoded, its real size, shape of pixels and rotation."""
+    """What only a decoded frame tells: that it can be decoded, its real size, shape of pixels and
+    rotation."""
     stream = container.streams[video_index]
     assert isinstance(stream, VideoStream)
     stream.codec_context.thread_count = 1

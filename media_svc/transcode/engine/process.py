@@ -18,7 +18,8 @@ _TAIL_LINE_CHARS = 400
 
 @dataclass(frozen=True, slots=True)
 class ChildLimits:
-    """What one child may use: CPU seconds, address space and size of any one file in bytes, seconds by the clock."""
+    """What one child may use: CPU seconds, address space and size of any one file in bytes, seconds by the
+    clock."""
 
     cpu_s: int
     memory_bytes: int
@@ -47,7 +48,8 @@ async def run_limited(
 ) -> Finished:
     """Runs `argv` (an absolute program first) under `limits`; its group is dead when this returns or raises.
 
-    Lines go to the callbacks as they come. What a callback raises, and cancellation, kill the child and go on.
+    Lines go to the callbacks as they come. What a callback raises, and cancellation, kill the child and go
+    on.
     """
     process = await asyncio.create_subprocess_exec(
         *_limited(argv, limits),
@@ -124,7 +126,8 @@ async def _drain_stderr(
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
-    """Lines of any length without ever holding more than `_MAX_LINE` bytes; the rest of a longer one is dropped."""
+    """Lines of any length without ever holding more than `_MAX_LINE` bytes; the rest of a longer one is
+    dropped."""
     pending = b""
     while chunk := await stream.read(16 * 1024):
         *whole, pending = (pending + chunk).split(b"\n")

@@ -55,7 +55,9 @@ def examine(path: Path) -> Structure:
             return Structure(Container.MATROSKA, cut=_matroska_cut(stream, size))
         if len(head) >= 8 and head[4:8].decode("latin-1") in _FIRST_BOXES:
             return _mp4(stream, size)
-        return Structure(None, other=next((name for magic, name in _OTHER_VIDEO if head.startswith(magic)), None))
+        return Structure(
+            None, other=next((name for magic, name in _OTHER_VIDEO if head.startswith(magic)), None)
+        )
 
 
 def _mp4(stream: BinaryIO, size: int) -> Structure:
@@ -86,7 +88,8 @@ def _matroska_cut(stream: BinaryIO, size: int) -> bool:
         identifier = stream.read(4)
         length = _vint(stream)
         if identifier != _SEGMENT or length is None:
-            # Void elements may stand in between; a segment of unknown size (recorded live) ends where it ends.
+            # Void elements may stand in between; a segment of unknown size (recorded live) ends where it
+            # ends.
             return identifier != _SEGMENT
         at = stream.tell() + length
     return at > size

@@ -11,11 +11,11 @@ from media_svc.transcode.engine.errors import ToolsMissing
 from media_svc.transcode.engine.process import ChildLimits, run_limited
 
 # Without these an upload could make ffmpeg open other files, or decode frames of any size.
-REQUIRED_OPTIONS = frozenset({"format_whitelist", "protocol_whitelist", "max_pixels", "fps_mode"})
-REQUIRED_ENCODERS = frozenset({"libx264", "aac", "mjpeg"})
-_LIMITS = ChildLimits(
-    cpu_s=20, memory_bytes=2 << 30, file_bytes=1 << 20, wall_s=60.0, niceness=0
+REQUIRED_OPTIONS = frozenset(
+    {"format_whitelist", "protocol_whitelist", "max_pixels", "fps_mode", "color_ranges"}
 )
+REQUIRED_ENCODERS = frozenset({"libx264", "aac", "mjpeg"})
+_LIMITS = ChildLimits(cpu_s=20, memory_bytes=2 << 30, file_bytes=1 << 20, wall_s=60.0, niceness=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class FfmpegTools:
     async def find(cls, configured: str | Path | None = None) -> Self:
         """The configured program, else the one on PATH, else the wheel's.
 
-        Raises `ToolsMissing` when there is none, or when it lacks an option or encoder that this engine needs:
-        a configured one is never silently replaced; an unfit one on PATH gives way to the wheel's.
+        Raises `ToolsMissing` when there is none, or when it lacks an option or encoder that this engine
+        needs: a configured one is never silently replaced; an unfit one on PATH gives way to the wheel's.
         """
         problems: list[str] = []
         for candidate in _candidates(configured):
@@ -61,7 +61,7 @@ class FfmpegTools:
             ffmpeg=ffmpeg,
             ffprobe=_sibling(ffmpeg, "ffprobe"),
             version=match.group(1) if match else "unknown",
-            options=frozenset(re.findall(r"^ *-(\w+)", options, re.MULTILINE)),
+            options=frozenset(re.findall(r"^ *-?(\w+)", options, re.MULTILINE)),
             encoders=frozenset(re.findall(r"^ [A-Z.]{6} (\S+)", encoders, re.MULTILINE)),
             filters=frozenset(re.findall(r"^ [A-Z.]{2,3} (\S+)", filters, re.MULTILINE)),
         )
