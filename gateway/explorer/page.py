@@ -188,7 +188,7 @@ class _Assets(StaticFiles):
             return PlainTextResponse(error.detail, status_code=error.status_code, headers=error.headers)
 
     async def _compressed(self, path: str, scope: Scope, plain: Response) -> Response:
-        """The packed form of the file that ``plain`` found; ``plain`` if there is none or it is not wanted."""
+        """The packed form of what ``plain`` found; ``plain`` if there is none or it is not wanted."""
         if "gzip" not in Headers(scope=scope).get("accept-encoding", ""):
             return plain
         packed, stat_result = await to_thread.run_sync(self.lookup_path, f"{path}.gz")

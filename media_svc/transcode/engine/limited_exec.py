@@ -28,10 +28,16 @@ def die_with_parent(parent: int) -> None:
         os._exit(125)
 
 
-def cap(limit: int, value: int) -> None:
+def cap(limit: int, value: int, grace: int = 0) -> None:
     """Lowers one resource limit; some systems refuse to limit memory, which must not stop the work there."""
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(limit, (value, value))
+        resource.setrlimit(limit, (value, value + grace))
+
+
+def restore_signals() -> None:
+    """Python ignores these two, and a program it becomes would inherit that and not stop at its file limit."""
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(ignored, signal.SIG_DFL)
 
 
 def main(argv: list[str]) -> None:
@@ -42,11 +48,13 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     program = options.program[1:] if options.program[:1] == ["--"] else options.program
     die_with_parent(options.parent)
-    cap(resource.RLIMIT_CPU, options.cpu_s)
+    # A grace between the two limits: at the hard one the kernel sends SIGKILL, which would not say why.
+    cap(resource.RLIMIT_CPU, options.cpu_s, grace=5)
     cap(resource.RLIMIT_FSIZE, options.file_bytes)
     cap(resource.RLIMIT_CORE, 0)
     os.nice(options.nice)
     cap(resource.RLIMIT_AS, options.memory_bytes)
+    restore_signals()
     os.execv(program[0], program)
 
 

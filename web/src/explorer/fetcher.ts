@@ -1,6 +1,6 @@
 /** GraphiQL's way to the gateway: HTTP for queries and mutations, graphql-transport-ws for subscriptions. */
 import type { Fetcher, FetcherParams, Observable } from '@graphiql/toolkit';
-import { getOperationAST, parse, type ExecutionResult, type OperationDefinitionNode } from 'graphql';
+import { Kind, parse, type ExecutionResult, type OperationDefinitionNode } from 'graphql';
 import { createClient, type Client } from 'graphql-ws';
 import { ENDPOINT, post, type GraphQLAnswer } from './api';
 import type { SessionStore } from './session';
@@ -21,12 +21,13 @@ interface Sink {
 }
 
 /**
- * GraphiQL hands over an AST that lags behind the editor, and a subscription sent by it just after typing would
- * go out by POST; the operation is therefore read from the text that is sent.
+ * The operation to run, read from the text that is sent. GraphiQL's own AST and operation name lag behind the
+ * editor: just after typing or a change of tabs they are the old ones, and a subscription would go out by POST.
  */
 function operationOf(params: FetcherParams): OperationDefinitionNode | null {
   try {
-    return getOperationAST(parse(params.query), params.operationName) ?? null;
+    const operations = parse(params.query).definitions.filter((definition) => definition.kind === Kind.OPERATION_DEFINITION);
+    return operations.find((operation) => operation.name?.value === params.operationName) ?? operations[0] ?? null;
   } catch {
     // The server explains a syntax error better than this page could.
     return null;
@@ -128,9 +129,10 @@ function describe(error: unknown): unknown {
 }
 
 export function createFetcher(sessions: SessionStore, onAnswer: AnswerListener): Fetcher {
-  return async (params, options) => {
+  return async (asked, options) => {
     const edited = (options?.headers ?? {}) as Record<string, unknown>;
-    const operation = operationOf(params);
+    const operation = operationOf(asked);
+    const params = operation ? { ...asked, operationName: operation.name?.value } : asked;
     if (operation?.operation === 'subscription') return overSocket(params, operation, edited, sessions, onAnswer);
     const answer = await overHttp(params, edited, sessions);
     if (params.operationName !== 'IntrospectionQuery') {

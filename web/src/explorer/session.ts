@@ -5,6 +5,9 @@
  * token, so each token is stored with its own idempotency key: both copies then get the same answer.
  */
 import { post, randomToken, type GraphQLAnswer } from './api';
+import LOG_IN from './operations/own-log-in.graphql?raw';
+import LOG_OUT from './operations/own-log-out.graphql?raw';
+import REFRESH from './operations/own-refresh.graphql?raw';
 
 export interface Session {
   accessToken: string;
@@ -26,7 +29,6 @@ interface TokenPayload {
 const STORAGE_KEY = 'reelgraph:session';
 const EARLY_MS = 60_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
-const TOKEN_FIELDS = 'accessToken refreshToken accessExpiresAt user { username } userErrors { field message code }';
 
 export class SessionStore {
   private current: Session | null = null;
@@ -61,7 +63,7 @@ export class SessionStore {
 
   async logIn(username: string, password: string): Promise<void> {
     const answer = await post({
-      query: `mutation ExplorerLogIn($input: LogInInput!) { logIn(input: $input) { ${TOKEN_FIELDS} } }`,
+      query: LOG_IN,
       variables: { input: { username, password, device: 'API explorer' } },
     });
     this.learn(answer, 'logIn');
@@ -71,10 +73,7 @@ export class SessionStore {
     const session = this.current;
     this.set(null);
     if (!session) return;
-    await post(
-      { query: 'mutation ExplorerLogOut { logOut(input: {}) { revokedSessionId userErrors { message } } }' },
-      { authorization: `Bearer ${session.accessToken}` },
-    );
+    await post({ query: LOG_OUT }, { authorization: `Bearer ${session.accessToken}` });
   }
 
   /** Renews the tokens now, once for all who ask at the same time. Null: the session is over. */
@@ -100,10 +99,7 @@ export class SessionStore {
     const session = this.current;
     if (!session) return null;
     const input = { refreshToken: session.refreshToken, idempotencyKey: session.refreshKey };
-    const answer = await post({
-      query: `mutation ExplorerRefresh($input: RefreshSessionInput!) { refreshSession(input: $input) { ${TOKEN_FIELDS} } }`,
-      variables: { input },
-    });
+    const answer = await post({ query: REFRESH, variables: { input } });
     const payload = answer.data?.refreshSession as TokenPayload | null | undefined;
     // Only a refused token ends the session; a server that is down is asked again with the next request.
     if (payload?.userErrors?.some((problem) => problem.code === 'INVALID_CREDENTIALS')) this.set(null);

@@ -57,7 +57,7 @@ function element<T extends HTMLElement>(id: string): T {
 const video = element<HTMLVideoElement>('video');
 const message = element<HTMLParagraphElement>('message');
 const progress = element<HTMLSpanElement>('progress');
-const levelLabel = element<HTMLOutputElement>('level');
+const levelLabel = element<HTMLSpanElement>('level');
 const sound = element<HTMLButtonElement>('sound');
 const query = new URLSearchParams(location.search);
 const sources = query.getAll('src');
