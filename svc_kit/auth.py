@@ -36,7 +36,8 @@ class Claims:
 
 
 class TokenVerifier:
-    """Verifies access tokens. Keys are fetched when a token names one that is not known, at most every 5 s; a signature is checked once a token."""
+    """Verifies access tokens. Keys are fetched when a token names one that is not known, at most every 5 s; a
+    signature is checked once a token."""
 
     def __init__(self, fetch_jwks: Callable[[], Awaitable[str]], clock: Clock) -> None:
         self._fetch = fetch_jwks
@@ -46,7 +47,8 @@ class TokenVerifier:
         self._verified: OrderedDict[str, Claims] = OrderedDict()
 
     async def verify(self, token: str) -> Claims:
-        """The claims of a token; raises UNAUTHENTICATED when it is malformed, forged, expired or made for somebody else."""
+        """The claims of a token; raises UNAUTHENTICATED when it is malformed, forged, expired or made for somebody
+        else."""
         claims = self._verified.get(token)
         if claims is None:
             claims = await self._check(token)

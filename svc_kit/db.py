@@ -15,7 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from svc_kit.errors import unavailable
 
-DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg", "mysql": "mysql+asyncmy"}
+DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+    "mysql": "mysql+asyncmy",
+}
 BUSY_TIMEOUT_MS = 5000
 
 
@@ -65,7 +70,7 @@ class Database:
         await self.engine.dispose()
 
 
-class _translated:  # noqa: N801 - reads as a word at its uses
+class _translated:
     """Driver errors become UNAVAILABLE when trying again may help; their text stays in the logs."""
 
     def __enter__(self) -> None:

@@ -18,7 +18,8 @@ MAX_SKEW_MS = 1000
 
 
 class IdGenerator:
-    """Issues ids of one worker. Stops (UNAVAILABLE) when the clock went back more than a second: smaller steps are waited out by sequence."""
+    """Issues ids of one worker. Stops (UNAVAILABLE) when the clock went back more than a second: smaller steps are
+    waited out by sequence."""
 
     def __init__(self, clock: Clock, worker: int = 0) -> None:
         if not 0 <= worker <= MAX_WORKER:
@@ -48,7 +49,8 @@ def created_ms(id_: int) -> int:
 
 
 class DirectoryLock:
-    """Holds a data folder for one process: the embedded worker number is 0, and two of them would issue the same ids."""
+    """Holds a data folder for one process: the embedded worker number is 0, and two of them would issue the same
+    ids."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "lock"
@@ -65,7 +67,9 @@ class DirectoryLock:
         self._file = handle
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None

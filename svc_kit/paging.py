@@ -26,7 +26,8 @@ class TokenSigner:
         return base64.urlsafe_b64encode(self._mac(body, bound_to) + body).rstrip(b"=").decode()
 
     def open(self, token: str, *, bound_to: str = "", field: str = "page_token") -> list[Any]:
-        """The values of a token; raises BAD_USER_INPUT naming `field` when it is malformed, forged or bound to something else."""
+        """The values of a token; raises BAD_USER_INPUT naming `field` when it is malformed, forged or bound to
+        something else."""
         wrong = invalid(field, "This cursor is malformed or belongs to another list or viewer.")
         if len(token) > MAX_TOKEN_CHARS:
             raise wrong

@@ -50,7 +50,8 @@ class Worker(Protocol):
         ...
 
     async def run(self) -> None:
-        """Work until cancelled. Cancelling must be safe at any await. Raising is a defect: the launcher restarts it with backoff."""
+        """Work until cancelled. Cancelling must be safe at any await. Raising is a defect: the launcher restarts it
+        with backoff."""
         ...
 
 

@@ -26,7 +26,8 @@ class PlatformSettings(BaseSettings):
     mode: Mode = Mode.DEVELOPMENT
     data_dir: Path = Path(".reelgraph")
     public_url: str = ""
-    """Where clients reach the HTTP side, no slash at the end; never taken from the Host header. Empty: the loopback address."""
+    """Where clients reach the HTTP side, no slash at the end; never taken from the Host header. Empty: the loopback
+    address."""
     secret: SecretStr = SecretStr("")
     """Signs cursors, part URLs and playback URLs. Empty: made once and kept in `data_dir`."""
     service_token: SecretStr = SecretStr("")
@@ -57,7 +58,8 @@ class PlatformSettings(BaseSettings):
         return self
 
     def service_db_url(self, service: str) -> str:
-        """The database URL of `graph`, `media`, `rank` or `feed`: its own, else the common one, else SQLite in `data_dir`."""
+        """The database URL of `graph`, `media`, `rank` or `feed`: its own, else the common one, else SQLite in
+        `data_dir`."""
         own: str = getattr(self, f"{service}_db_url")
         return own or self.db_url or f"sqlite:///{self.data_dir.resolve() / f'{service}.db'}"
 
@@ -67,7 +69,8 @@ class PlatformSettings(BaseSettings):
         return url or default.format(dir=self.data_dir.resolve())
 
     def with_kept_secrets(self) -> PlatformSettings:
-        """These settings with empty secrets replaced by ones kept in `data_dir` (mode 0600), made at the first start."""
+        """These settings with empty secrets replaced by ones kept in `data_dir` (mode 0600), made at the first
+        start."""
         update = {}
         for name in ("secret", "service_token"):
             if not getattr(self, name).get_secret_value():
@@ -78,8 +81,9 @@ class PlatformSettings(BaseSettings):
 def _kept(path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with path.open("x", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
-            file.write(secrets.token_urlsafe(32))
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        pass
+        return path.read_text()
+    with os.fdopen(handle, "w") as file:
+        file.write(secrets.token_urlsafe(32))
     return path.read_text()

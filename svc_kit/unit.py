@@ -1,4 +1,5 @@
-"""The part of a write transaction that every domain's port shares; the only module of ours that a `store.py` imports."""
+"""The part of a write transaction that every domain's port shares; the only module of ours that a `store.py`
+imports."""
 
 from __future__ import annotations
 

@@ -13,11 +13,11 @@ from typing import Any, Concatenate, Protocol, TypeVar, get_type_hints
 
 from google.protobuf.message import Message
 from pydantic import TypeAdapter
-from reelgraph.events.v1.event_pb2 import Event
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from reelgraph.events.v1.event_pb2 import Event
 from svc_kit.caller import Caller
 from svc_kit.clock import Clock, now_ms
 from svc_kit.db import Database
@@ -30,7 +30,8 @@ MIN_KEY, MAX_KEY = 16, 64
 
 
 def outbox_table(metadata: MetaData) -> Table:
-    """Events written with their cause, until the relay has published them (and an hour longer, for read-your-writes)."""
+    """Events written with their cause, until the relay has published them (and an hour longer, for
+    read-your-writes)."""
     table = Table(
         "outbox",
         metadata,
@@ -95,7 +96,9 @@ class UnitOfWork:
         if row is None:
             return None
         if row.input_digest != caller.input_digest:
-            raise conflict("idempotency_key", "This idempotency key came before with another input.", UserCode.KEY_REUSED)
+            raise conflict(
+                "idempotency_key", "This idempotency key came before with another input.", UserCode.KEY_REUSED
+            )
         return bytes(row.reply)
 
     async def prune_replies(self, limit: int = 1000) -> int:
@@ -124,7 +127,11 @@ class SqlTx:
         """See `Unit.emit`."""
         ((field, message),) = body.items()
         event = Event(
-            id=self.uow.ids.next(), actor_id=actor_id, entity=entity, entity_version=version, request_id=self.caller.request_id
+            id=self.uow.ids.next(),
+            actor_id=actor_id,
+            entity=entity,
+            entity_version=version,
+            request_id=self.caller.request_id,
         )
         event.occurred_at.FromDatetime(self.uow.clock.now())
         getattr(event, field).CopyFrom(message)
@@ -177,7 +184,9 @@ T = TypeVar("T", bound=SqlTx)
 
 
 @asynccontextmanager
-async def begin(kind: Callable[[AsyncConnection, UnitOfWork, Caller], T], uow: UnitOfWork, caller: Caller) -> AsyncIterator[T]:
+async def begin(
+    kind: Callable[[AsyncConnection, UnitOfWork, Caller], T], uow: UnitOfWork, caller: Caller
+) -> AsyncIterator[T]:
     """Open a transaction of a domain: rows, events and reply commit together, then the relay is woken."""
     async with uow.db.write() as connection:
         tx = kind(connection, uow, caller)

@@ -51,7 +51,8 @@ class Unary(Protocol[Req, Res]):
 
 
 def open_channel(address: str) -> grpc.aio.Channel:
-    """A channel to `unix:/path` or `host:port` (round robin over what the name resolves to). Retries are gRPC's own, with a budget."""
+    """A channel to `unix:/path` or `host:port` (round robin over what the name resolves to). Retries are gRPC's own,
+    with a budget."""
     return grpc.aio.insecure_channel(
         address,
         options=[
@@ -66,7 +67,8 @@ def open_channel(address: str) -> grpc.aio.Channel:
 
 
 class Peer:
-    """Calls other services. A viewer's token is passed on; without one, the service acts for the viewer by its own token."""
+    """Calls other services. A viewer's token is passed on; without one, the service acts for the viewer by its own
+    token."""
 
     def __init__(self, service_token: str) -> None:
         self._service_token = service_token
@@ -83,7 +85,8 @@ class Peer:
         return pairs
 
     async def call(self, method: Any, request: Any, caller: Caller, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Any:
-        """Call a unary method for `caller`, within `timeout_s` and what is left of the deadline being served; raises `AppError`."""
+        """Call a unary method for `caller`, within `timeout_s` and what is left of the deadline being served; raises
+        `AppError`."""
         left = remaining_s()
         timeout = timeout_s if left is None else min(timeout_s, left)
         if timeout <= 0:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
+
 from reelgraph.common.v1 import options_pb2
 from reelgraph.common.v1.options_pb2 import Access, FieldRules
-
 from svc_kit.errors import UserCode, Violation, invalid_all
 
+# The generated types call extensions plain descriptors, which the typed `Extensions` does not take.
+_ACCESS: Any = options_pb2.access
+_RULES: Any = options_pb2.rules
 _NUMBERS = {
     FieldDescriptor.CPPTYPE_INT32,
     FieldDescriptor.CPPTYPE_INT64,
@@ -48,7 +52,9 @@ class MethodRules:
             if key and not 16 <= len(key) <= 64:
                 code = UserCode.TOO_SHORT if len(key) < 16 else UserCode.TOO_LONG
                 violations.append(
-                    Violation("idempotency_key", f"idempotency_key must have 16 to 64 characters; it has {len(key)}.", code)
+                    Violation(
+                        "idempotency_key", f"idempotency_key must have 16 to 64 characters; it has {len(key)}.", code
+                    )
                 )
         if violations:
             raise invalid_all(violations)
@@ -63,7 +69,7 @@ def load(services: Iterable[ServiceDescriptor]) -> dict[str, MethodRules]:
     rules = {}
     for service in services:
         for method in service.methods:
-            access = method.GetOptions().Extensions[options_pb2.access]
+            access: Access = method.GetOptions().Extensions[_ACCESS]
             if access == Access.ACCESS_UNSPECIFIED:
                 raise UndeclaredAccess(f"{method.full_name} does not declare its access")
             rules[f"/{service.full_name}/{method.name}"] = MethodRules(
@@ -83,7 +89,7 @@ def input_digest(request: Message) -> bytes:
 def _fields(descriptor: Descriptor) -> tuple[_Field, ...]:
     found = []
     for f in descriptor.fields:
-        rules = f.GetOptions().Extensions[options_pb2.rules]
+        rules: FieldRules = f.GetOptions().Extensions[_RULES]
         if rules != FieldRules():
             unit = "bytes" if f.type == FieldDescriptor.TYPE_BYTES else "characters"
             found.append(
@@ -140,9 +146,13 @@ def _check_number(name: str, rules: FieldRules, value: int) -> list[Violation]:
 
 def _check_length(name: str, rules: FieldRules, length: int, unit: str) -> list[Violation]:
     if rules.HasField("min_len") and length < rules.min_len:
-        return [Violation(name, f"{name} must have at least {rules.min_len} {unit}; it has {length}.", UserCode.TOO_SHORT)]
+        return [
+            Violation(name, f"{name} must have at least {rules.min_len} {unit}; it has {length}.", UserCode.TOO_SHORT)
+        ]
     if rules.HasField("max_len") and length > rules.max_len:
-        return [Violation(name, f"{name} must have at most {rules.max_len} {unit}; it has {length}.", UserCode.TOO_LONG)]
+        return [
+            Violation(name, f"{name} must have at most {rules.max_len} {unit}; it has {length}.", UserCode.TOO_LONG)
+        ]
     return []
 
 

@@ -15,8 +15,8 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import Histogram
-from reelgraph.common.v1.options_pb2 import Access
 
+from reelgraph.common.v1.options_pb2 import Access
 from svc_kit.auth import Authenticator
 from svc_kit.caller import Caller, Role, set_caller
 from svc_kit.errors import AppError, Reason, forbidden, internal, unauthenticated
@@ -53,7 +53,8 @@ class Servicer:
 
 
 class Guard(grpc.aio.ServerInterceptor):
-    """Proves the caller, checks access and fields, keeps the deadline, maps errors. Wraps unary and server-streaming methods."""
+    """Proves the caller, checks access and fields, keeps the deadline, maps errors. Wraps unary and server-streaming
+    methods."""
 
     def __init__(self, rules: Mapping[str, method_rules.MethodRules], authenticator: Authenticator) -> None:
         self._rules = rules
@@ -71,7 +72,9 @@ class Guard(grpc.aio.ServerInterceptor):
         rules = self._rules[method]
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
-                self._stream(method, rules, handler.unary_stream), handler.request_deserializer, handler.response_serializer
+                self._stream(method, rules, handler.unary_stream),
+                handler.request_deserializer,
+                handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
             self._unary(method, rules, handler.unary_unary), handler.request_deserializer, handler.response_serializer
@@ -131,8 +134,10 @@ def _admit(access: Access, caller: Caller) -> None:
         return
     if access == Access.ACCESS_SERVICE:
         if not caller.is_service:
-            raise forbidden("", "Only a service may call this.") if caller.user_id else unauthenticated(
-                "Only a service may call this."
+            raise (
+                forbidden("", "Only a service may call this.")
+                if caller.user_id
+                else unauthenticated("Only a service may call this.")
             )
         return
     caller.viewer()
@@ -159,7 +164,9 @@ async def _abort(context: Context, error: AppError) -> NoReturn:
 class RpcServer:
     """A gRPC server of some servicers, with health and (where allowed) reflection."""
 
-    def __init__(self, servicers: Sequence[Servicer], authenticator: Authenticator, *, with_reflection: bool = True) -> None:
+    def __init__(
+        self, servicers: Sequence[Servicer], authenticator: Authenticator, *, with_reflection: bool = True
+    ) -> None:
         rules = method_rules.load(s.descriptor for s in servicers)
         self._server = grpc.aio.server(
             interceptors=[Guard(rules, authenticator)],
@@ -181,7 +188,8 @@ class RpcServer:
             reflection.enable_server_reflection(names, self._server)
 
     async def start(self, address: str) -> int:
-        """Listen on `address` (`unix:/path` or `host:port`, port 0: a free one) and report SERVING; returns the port."""
+        """Listen on `address` (`unix:/path` or `host:port`, port 0: a free one) and report SERVING; returns the
+        port."""
         try:
             port = self._server.add_insecure_port(address)
         except RuntimeError:

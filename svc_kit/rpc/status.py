@@ -29,7 +29,8 @@ _USER_CODES = {
     UserCode.INCOMPLETE: grpc.StatusCode.FAILED_PRECONDITION,
     UserCode.KEY_REUSED: grpc.StatusCode.FAILED_PRECONDITION,
 }
-# What a peer's bare status (no details: a proxy's, gRPC's own) means to us. A peer's UNKNOWN or INTERNAL is a defect, not the caller's fault.
+# What a peer's bare status (no details: a proxy's, gRPC's own) means to us. A peer's UNKNOWN or INTERNAL is a defect,
+# not the caller's fault.
 _BARE = {
     grpc.StatusCode.UNAVAILABLE: Reason.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED: Reason.DEADLINE_EXCEEDED,
@@ -51,21 +52,21 @@ def encode_details(error: AppError, request_id: str) -> bytes:
     info = ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata={"request_id": request_id})
     if error.user_code is not None:
         info.metadata["user_code"] = error.user_code.value
-    details = [info]
+    if error.retry_after_ms is not None:
+        info.metadata["retry_after_ms"] = str(error.retry_after_ms)
     status = Status(code=code_of(error).value[0], message=error.message)
-    for detail in details:
-        status.details.append(_pack(detail))
+    status.details.append(_pack(info))
     if error.violations:
         bad = BadRequest()
         for v in error.violations:
             bad.field_violations.add(field=v.field, description=v.message, reason=v.code.value)
         status.details.append(_pack(bad))
     if error.retry_after_ms is not None:
-        info.metadata["retry_after_ms"] = str(error.retry_after_ms)
         delay = Duration()
         delay.FromMilliseconds(error.retry_after_ms)
         status.details.append(_pack(RetryInfo(retry_delay=delay)))
-    return status.SerializeToString()
+    encoded: bytes = status.SerializeToString()
+    return encoded
 
 
 def _pack(message: ErrorInfo | BadRequest | RetryInfo) -> Any:
