@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import grpc
 from redis.asyncio import Redis
@@ -41,26 +40,18 @@ class Platform:
     channels: Channels
 
 
-class Worker(Protocol):
-    """Something that runs beside the servers until it is stopped."""
-
-    @property
-    def name(self) -> str:
-        """Unique within the process; names its logs and metrics."""
-        ...
-
-    async def run(self) -> None:
-        """Work until cancelled. Cancelling must be safe at any await. Raising is a defect: the launcher restarts it
-        with backoff."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A `Worker` of a name and a coroutine function."""
+    """Something that runs beside the servers until it is cancelled, which must be safe at any await.
+
+    Raising is a defect of the job: the launcher logs it and starts it again, later each time.
+    """
 
     name: str
+    """Unique within the process; names its logs and metrics."""
     run: Callable[[], Awaitable[None]]
+    local: bool = False
+    """Runs beside its own service's servers (it fills their memory), not in the role `workers`."""
 
 
 @dataclass(frozen=True, slots=True)
