@@ -7,6 +7,10 @@ from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
 
+from svc_kit.caller import Caller
+
+__all__ = ["Caller", "R", "Unit"]
+
 R = TypeVar("R")
 
 

@@ -1,0 +1,1 @@
+"""Accounts, the follow graph, engagement, notifications and moderation."""
