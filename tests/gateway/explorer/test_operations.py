@@ -16,9 +16,7 @@ def test_there_are_operations() -> None:
     assert {"feed.graphql", "upload.graphql", "comment-added.graphql"} <= {path.name for path in OPERATIONS}
 
 
-@pytest.mark.skipif(
-    not SCHEMA.is_file(), reason="gateway/schema.graphql, the golden schema, is not written yet"
-)
+@pytest.mark.skipif(not SCHEMA.is_file(), reason="gateway/schema.graphql, the golden schema, is not written yet")
 @pytest.mark.parametrize("path", OPERATIONS, ids=lambda path: path.stem)
 def test_an_operation_of_the_explorer_is_valid(path: Path) -> None:
     problems = validate(build_schema(SCHEMA.read_text()), parse(path.read_text()))

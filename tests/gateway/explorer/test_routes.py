@@ -24,9 +24,7 @@ def policy_of(response: httpx.Response | Response) -> dict[str, set[str]]:
 
 
 async def fetch(app: Starlette, path: str) -> httpx.Response:
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://explorer.test"
-    ) as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://explorer.test") as client:
         return await client.get(path)
 
 
@@ -68,9 +66,7 @@ async def test_an_unchanged_page_is_answered_by_304(client: httpx.AsyncClient) -
 async def test_a_packed_file_is_sent_only_to_those_who_accept_it(client: httpx.AsyncClient) -> None:
     packed = await client.get(SCRIPT_URL, headers={"accept-encoding": "gzip"})
     plain = await client.get(SCRIPT_URL, headers={"accept-encoding": "identity"})
-    never_packed = await client.get(
-        "/explorer/assets/index-Ef56Gh78.css", headers={"accept-encoding": "gzip"}
-    )
+    never_packed = await client.get("/explorer/assets/index-Ef56Gh78.css", headers={"accept-encoding": "gzip"})
 
     assert packed.headers["content-encoding"] == "gzip"
     assert "content-encoding" not in plain.headers
@@ -123,9 +119,7 @@ async def test_the_page_has_one_address(client: httpx.AsyncClient, path: str) ->
     assert (response.status_code, response.headers["location"]) == (307, "/graphql")
 
 
-@pytest.mark.parametrize(
-    "path", [SCRIPT_URL, "/explorer/player.html", "/explorer/config.json", "/explorer/no"]
-)
+@pytest.mark.parametrize("path", [SCRIPT_URL, "/explorer/player.html", "/explorer/config.json", "/explorer/no"])
 async def test_every_answer_carries_the_strict_headers(client: httpx.AsyncClient, path: str) -> None:
     response = await client.get(path)
 
@@ -183,9 +177,7 @@ def test_a_media_origin_is_added_where_media_comes_from_and_nowhere_else() -> No
     assert changed == {"img-src", "connect-src", "media-src"}
 
 
-@pytest.mark.parametrize(
-    "origin", ["*", "https://a.example; script-src *", "https://a.example/x", "data:", ""]
-)
+@pytest.mark.parametrize("origin", ["*", "https://a.example; script-src *", "https://a.example/x", "data:", ""])
 def test_what_is_not_an_origin_is_refused(origin: str) -> None:
     with pytest.raises(ValueError, match="media_origins"):
         content_policy([origin])
