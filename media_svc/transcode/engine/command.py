@@ -1,7 +1,8 @@
-"""The one ffmpeg command of a job, as a list of arguments. Nothing is run here.
+"""The ffmpeg commands of a job, as lists of arguments. Nothing is run here.
 
 One decode feeds all: the picture is made upright, steady and as large as the largest rendition, and each
-smaller one is scaled from the one above it. Poster and stills come from the same frames.
+smaller one is scaled from the one above it. Poster and stills are taken from the finished output by a second, short
+command: as further outputs of the first they would make ffmpeg hold all frames in between in memory.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ POSTER = "poster.jpg"
 STILLS = ("still-1.jpg", "still-2.jpg", "still-3.jpg")
 _STILL_AT = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))
 _POSTER_WINDOW = 15
+_SHORTEST_TO_SEEK_MS = 500
 _AUDIO_KBPS = 128
 _AUDIO_HZ = 48_000
 # Composition offsets below zero let the first picture be shown at 0 without an edit list, which browsers
@@ -56,14 +58,34 @@ def build_command(
         t=f"{max_duration_ms / 1000 + 1:g}",
     )
     fps = output_fps(info)
-    scaled, still_source = _cascade(_steady(media, info, renditions[0], fps, tools), renditions)
+    steady = _steady(media, info, renditions[0], fps, tools, max_duration_ms)
     outputs = [
         _video_output(stream, rendition, fps, threads)
-        for stream, rendition in zip(scaled, renditions, strict=True)
+        for stream, rendition in zip(_cascade(steady, renditions), renditions, strict=True)
     ]
     if info.has_audio:
-        outputs.append(_audio_output(_even_sound(media, info)))
-    outputs += _pictures(still_source, info, fps)
+        outputs.append(_audio_output(media, info))
+    compiled: list[str] = ffmpeg.merge_outputs(*outputs).compile(cmd=[str(tools.ffmpeg), *_global()])
+    return compiled
+
+
+def build_pictures_command(rendition: Rendition, duration_ms: int, tools: FfmpegTools) -> list[str]:
+    """Poster and stills from a finished rendition, run in the output folder; its files are our own."""
+    poster_at = min(Fraction(1), Fraction(duration_ms, 3000))
+    times = [poster_at, *(share * Fraction(duration_ms, 1000) for share in _STILL_AT)]
+    outputs = []
+    for name, at in zip((POSTER, *STILLS), times, strict=True):
+        playlist = ffmpeg.input(
+            f"{rendition.name}/{MEDIA_PLAYLIST}",
+            # Within the first frames there is nothing to seek to.
+            ss=f"{float(at) if duration_ms > _SHORTEST_TO_SEEK_MS else 0:.3f}",
+            protocol_whitelist="file",
+            format_whitelist="hls,mov,mp4",
+            threads=1,
+        )
+        # The most typical of half a second of frames, so that the poster is not a flash or a fade.
+        frames = playlist["v"].filter("thumbnail", _POSTER_WINDOW) if name == POSTER else playlist["v"]
+        outputs.append(_picture(frames, name))
     compiled: list[str] = ffmpeg.merge_outputs(*outputs).compile(cmd=[str(tools.ffmpeg), *_global()])
     return compiled
 
@@ -76,15 +98,17 @@ def picture_rendition(renditions: Sequence[Rendition]) -> Rendition:
 
 def _global() -> list[str]:
     # `repeat` keeps every warning on a line of its own: the runner counts frames that did not decode.
-    words = (
-        "-nostdin -hide_banner -y -loglevel repeat+level+warning -progress pipe:1 -stats_period 0.5 -nostats"
-    )
+    words = "-nostdin -hide_banner -y -loglevel repeat+level+warning -progress pipe:1 -stats_period 0.5 -nostats"
     return [*words.split(), "-filter_complex_threads", "1"]
 
 
-def _steady(media: Any, info: MediaInfo, largest: Rendition, fps: Fraction, tools: FfmpegTools) -> Any:
+def _steady(
+    media: Any, info: MediaInfo, largest: Rendition, fps: Fraction, tools: FfmpegTools, max_duration_ms: int
+) -> Any:
     """Frames at a constant rate from time 0, in the size of the largest rendition, 8 bit, studio range."""
     video = media[str(info.video_index)].filter("fps", fps=_ratio(fps), start_time=0)
+    # A frame's own duration can be hours: without an end the filter before would repeat it that long.
+    video = video.filter("trim", duration=f"{max_duration_ms + 1000}ms")
     missing_ms = info.duration_ms - info.video_ms
     if missing_ms > 0:
         video = video.filter("tpad", stop_mode="clone", stop_duration=f"{missing_ms}ms")
@@ -106,38 +130,19 @@ def _tone_mapped(video: Any) -> Any:
     )
 
 
-def _cascade(video: Any, renditions: Sequence[Rendition]) -> tuple[list[Any], Any]:
-    """One stream a rendition, each scaled from the one above, and one more for the pictures."""
-    chosen, pictures, streams = picture_rendition(renditions), None, []
-    for position, rendition in enumerate(renditions):
-        if position:
-            video = video.filter("scale", rendition.width, rendition.height, flags="bicubic").filter(
-                "setsar", 1
-            )
-        last = position == len(renditions) - 1
-        copies = _split(video, 1 + (not last) + (rendition is chosen))
-        streams.append(copies.pop())
-        if rendition is chosen:
-            pictures = copies.pop()
-        if not last:
-            video = copies.pop()
-    return streams, pictures
+def _cascade(video: Any, renditions: Sequence[Rendition]) -> list[Any]:
+    """One stream a rendition, each scaled from the one above."""
+    streams = []
+    for rendition in renditions[1:]:
+        copy, below = _split(video)
+        streams.append(copy)
+        video = below.filter("scale", rendition.width, rendition.height, flags="bicubic").filter("setsar", 1)
+    return [*streams, video]
 
 
-def _split(video: Any, count: int) -> list[Any]:
-    if count == 1:
-        return [video]
-    node = video.filter_multi_output("split", count)
-    return [node.stream(index) for index in range(count)]
-
-
-def _even_sound(media: Any, info: MediaInfo) -> Any:
-    """Sound without gaps, from time 0, as long as the whole."""
-    return (
-        media[str(info.audio_index)]
-        .filter("aresample", _AUDIO_HZ, **{"async": 1, "first_pts": 0})
-        .filter("apad", whole_dur=f"{info.duration_ms}ms")
-    )
+def _split(video: Any) -> tuple[Any, Any]:
+    node = video.filter_multi_output("split", 2)
+    return node.stream(0), node.stream(1)
 
 
 def _video_output(stream: Any, rendition: Rendition, fps: Fraction, threads: int) -> Any:
@@ -159,9 +164,12 @@ def _video_output(stream: Any, rendition: Rendition, fps: Fraction, threads: int
     return _segments(stream, rendition.name, options)
 
 
-def _audio_output(stream: Any) -> Any:
-    options = {"c:a": "aac", "b:a": f"{_AUDIO_KBPS}k", "ac": 2, "ar": _AUDIO_HZ}
-    return _segments(stream, AUDIO, options)
+def _audio_output(media: Any, info: MediaInfo) -> Any:
+    """Sound without gaps, from time 0, as long as the whole. Its filters are of this output alone, a graph of
+    their own: in the picture's graph, frames would pile up there while sound is waited for."""
+    even = f"aresample={_AUDIO_HZ}:async=1:first_pts=0,apad=whole_dur={info.duration_ms}ms"
+    options = {"af": even, "c:a": "aac", "b:a": f"{_AUDIO_KBPS}k", "ac": 2, "ar": _AUDIO_HZ}
+    return _segments(media[str(info.audio_index)], AUDIO, options)
 
 
 def _segments(stream: Any, folder: str, options: dict[str, Any]) -> Any:
@@ -181,26 +189,8 @@ def _segments(stream: Any, folder: str, options: dict[str, Any]) -> Any:
     return ffmpeg.output(stream, f"{folder}/{MEDIA_PLAYLIST}", **options, **hls)
 
 
-def _pictures(stream: Any, info: MediaInfo, fps: Fraction) -> list[Any]:
-    """Poster: the most typical of half a second of frames, past the first second, so that a fade-in is
-    skipped."""
-    frames = max(1, int(info.video_ms * fps / 1000))
-    poster_at = min(int(fps), frames // 3)
-    window = min(_POSTER_WINDOW, frames - poster_at)
-    branches = _split(stream, 1 + len(STILLS))
-    poster = branches.pop().filter("trim", start_frame=poster_at, end_frame=poster_at + window)
-    outputs = [_picture(poster.filter("thumbnail", window) if window > 1 else poster, POSTER)]
-    for share, name in zip(_STILL_AT, STILLS, strict=True):
-        at = min(frames - 1, int(frames * share))
-        still = branches.pop().filter("trim", start_frame=at, end_frame=at + 1)
-        outputs.append(_picture(still, name))
-    return outputs
-
-
 def _picture(stream: Any, name: str) -> Any:
-    full_range = stream.filter("scale", out_range="pc").filter(
-        "format", pix_fmts="yuv420p", color_ranges="pc"
-    )
+    full_range = stream.filter("scale", out_range="pc").filter("format", pix_fmts="yuv420p", color_ranges="pc")
     options = {
         "f": "image2",
         "c:v": "mjpeg",

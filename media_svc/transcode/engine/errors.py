@@ -36,9 +36,7 @@ class TranscodeFailed(Exception):
     file is to blame.
     """
 
-    def __init__(
-        self, retryable: bool, message: str, *, code: RejectCode | None = None, detail: str = ""
-    ) -> None:
+    def __init__(self, retryable: bool, message: str, *, code: RejectCode | None = None, detail: str = "") -> None:
         super().__init__(message)
         self.retryable = retryable
         self.message = message

@@ -34,9 +34,7 @@ def verify_output(out: Path, tracks: Sequence[Track], audio: Track | None, fps: 
         _verify_media_playlist(out, track)
     _verify_alignment(out, tracks, float(1 / fps))
     if audio and abs(audio.duration_s - tracks[0].duration_s) > SEGMENT_S:
-        raise OutputInvalid(
-            f"the sound lasts {audio.duration_s:.3f} s, the picture {tracks[0].duration_s:.3f} s"
-        )
+        raise OutputInvalid(f"the sound lasts {audio.duration_s:.3f} s, the picture {tracks[0].duration_s:.3f} s")
     for name in (POSTER, *STILLS):
         _verify_picture(out / name)
 

@@ -35,7 +35,7 @@ def cap(limit: int, value: int, grace: int = 0) -> None:
 
 
 def restore_signals() -> None:
-    """Python ignores these two, and a program it becomes would inherit that and not stop at its file limit."""
+    """Python ignores these two; the program it becomes would inherit that and run on at its file limit."""
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored, signal.SIG_DFL)
 

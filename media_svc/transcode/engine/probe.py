@@ -123,15 +123,11 @@ def _rejection(fault: Fault, facts: dict[str, Any], limits: ProbeLimits) -> Medi
     if fault is Fault.TOO_LONG:
         seconds = max(facts["duration_ms"], facts.get("header_ms", 0)) / 1000
         limit = limits.max_duration_ms / 1000
-        return MediaRejected(
-            RejectCode.TOO_LONG, f"The video is {seconds:.4g} s long; the limit is {limit:g} s."
-        )
+        return MediaRejected(RejectCode.TOO_LONG, f"The video is {seconds:.4g} s long; the limit is {limit:g} s.")
     if fault is Fault.TOO_MANY_PIXELS:
         return _too_many_pixels(facts["coded_width"], facts["coded_height"], limits)
     if fault is Fault.UNKNOWN_KIND and facts.get("other"):
-        return MediaRejected(
-            RejectCode.UNSUPPORTED, f"This is a file of the kind {facts['other']}; {_ACCEPTED}."
-        )
+        return MediaRejected(RejectCode.UNSUPPORTED, f"This is a file of the kind {facts['other']}; {_ACCEPTED}.")
     code, message = _PLAIN[fault]
     return MediaRejected(code, message)
 

@@ -103,9 +103,7 @@ class _Track:
         self.times.append(at)
 
 
-def _scan(
-    container: InputContainer, video_index: int, audio_index: int | None, max_ms: int
-) -> dict[str, Any]:
+def _scan(container: InputContainer, video_index: int, audio_index: int | None, max_ms: int) -> dict[str, Any]:
     """The true length, from packets: a header's duration is only a claim. Stops as soon as it is too long."""
     video = _Track(container.streams[video_index])  # type: ignore[arg-type]  # the index is of a video stream
     tracks = {video_index: video}

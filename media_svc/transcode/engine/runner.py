@@ -1,4 +1,4 @@
-"""Runs the one ffmpeg child of a job, and turns what comes out into a finished folder."""
+"""Runs a job's ffmpeg, one child at a time, and turns what comes out into a finished folder."""
 
 import asyncio
 import re
@@ -7,7 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from media_svc.transcode.engine.command import AUDIO, POSTER, STILLS, build_command, picture_rendition
+from media_svc.transcode.engine.command import (
+    AUDIO,
+    POSTER,
+    STILLS,
+    build_command,
+    build_pictures_command,
+    picture_rendition,
+)
 from media_svc.transcode.engine.errors import OutputInvalid, RejectCode, TranscodeFailed
 from media_svc.transcode.engine.inspect import verify_output
 from media_svc.transcode.engine.ladder import Rendition, output_fps
@@ -19,6 +26,7 @@ from media_svc.transcode.engine.tools import FfmpegTools
 OnProgress = Callable[[int], Awaitable[None]]
 
 _DAMAGED = "The video is damaged: a part of it cannot be decoded."
+_UNSOUND = "The converted video did not pass inspection."
 _BROKEN_FRAME = re.compile(
     "Error submitting packet to decoder|corrupt decoded frame|corrupt input packet|Error while decoding"
 )
@@ -105,15 +113,13 @@ async def run_ladder(
         max_pixels=limits.max_frame_pixels,
         threads=threads,
     )
+    caps = ChildLimits(limits.cpu_s, limits.memory_bytes, limits.file_bytes, limits.wall_s)
     watch = _Watch(info.duration_ms, on_progress)
-    ended = await run_limited(
-        command,
-        ChildLimits(limits.cpu_s, limits.memory_bytes, limits.file_bytes, limits.wall_s),
-        cwd=out,
-        on_stdout=watch.progress_line,
-        on_stderr=watch.error_line,
-    )
-    _check(ended, watch)
+    ended = await run_limited(command, caps, cwd=out, on_stdout=watch.progress_line, on_stderr=watch.error_line)
+    _check(ended, watch.broken_frames)
+    duration_ms = await asyncio.to_thread(_encoded_ms, out, info, renditions[0])
+    pictures = build_pictures_command(picture_rendition(renditions), duration_ms, tools)
+    _check(await run_limited(pictures, caps, cwd=out), 0)
     result = await asyncio.to_thread(_finish, out, info, renditions)
     await watch.advance(100)
     return result
@@ -152,22 +158,31 @@ def _prepare(out: Path, folders: Sequence[str]) -> None:
         (out / folder).mkdir()
 
 
-def _check(ended: Finished, watch: _Watch) -> None:
+def _check(ended: Finished, broken_frames: int) -> None:
     """Raises `TranscodeFailed` unless the child ended well and decoded what it read."""
     tail = ended.stderr_tail
     if ended.timed_out:
         raise TranscodeFailed(True, "The video could not be converted in time.", detail=tail)
     if ended.returncode in (-signal.SIGXCPU, -signal.SIGXFSZ):
         code = RejectCode.UNSUPPORTED
-        raise TranscodeFailed(
-            False, "Converting the video takes more than the limit.", code=code, detail=tail
-        )
+        raise TranscodeFailed(False, "Converting the video takes more than the limit.", code=code, detail=tail)
     if "No space left" in tail or "Cannot allocate memory" in tail or ended.returncode == -signal.SIGKILL:
         raise TranscodeFailed(True, "The video could not be converted for want of resources.", detail=tail)
-    if watch.broken_frames > _BROKEN_FRAMES_ALLOWED:
+    if broken_frames > _BROKEN_FRAMES_ALLOWED:
         raise TranscodeFailed(False, _DAMAGED, code=RejectCode.CORRUPT, detail=tail)
     if ended.returncode != 0:
         raise TranscodeFailed(True, "The video could not be converted.", detail=tail)
+
+
+def _encoded_ms(out: Path, info: MediaInfo, rendition: Rendition) -> int:
+    """How long the output is; raises where that is clearly less than what the packets of the source promised."""
+    try:
+        duration_ms = round(measure(out, rendition.name).duration_s * 1000)
+    except (OutputInvalid, OSError) as error:
+        raise TranscodeFailed(True, _UNSOUND, detail=str(error)) from error
+    if info.duration_ms - duration_ms > _SHORTER_ALLOWED_MS + 1000 / output_fps(info):
+        raise TranscodeFailed(False, _DAMAGED, code=RejectCode.CORRUPT, detail=f"{duration_ms} ms came out")
+    return duration_ms
 
 
 def _finish(out: Path, info: MediaInfo, renditions: Sequence[Rendition]) -> LadderResult:
@@ -180,23 +195,16 @@ def _finish(out: Path, info: MediaInfo, renditions: Sequence[Rendition]) -> Ladd
         write_master(out, renditions, tracks, audio, fps)
         verify_output(out, tracks, audio, fps)
     except (OutputInvalid, OSError) as error:
-        raise TranscodeFailed(
-            True, "The converted video did not pass inspection.", detail=str(error)
-        ) from error
-    duration_ms = round(tracks[0].duration_s * 1000)
-    if info.duration_ms - duration_ms > _SHORTER_ALLOWED_MS + 1000 / fps:
-        raise TranscodeFailed(False, _DAMAGED, code=RejectCode.CORRUPT, detail=f"{duration_ms} ms came out")
-    return _result(out, renditions, tracks, audio, duration_ms)
+        raise TranscodeFailed(True, _UNSOUND, detail=str(error)) from error
+    return _result(out, renditions, tracks, audio)
 
 
-def _result(
-    out: Path, renditions: Sequence[Rendition], tracks: Sequence[Track], audio: Track | None, duration_ms: int
-) -> LadderResult:
+def _result(out: Path, renditions: Sequence[Rendition], tracks: Sequence[Track], audio: Track | None) -> LadderResult:
     chosen = picture_rendition(renditions)
     paths = sorted(path for path in out.rglob("*") if path.is_file())
     return LadderResult(
         master=MASTER,
-        duration_ms=duration_ms,
+        duration_ms=round(tracks[0].duration_s * 1000),
         has_audio=audio is not None,
         renditions=tuple(
             RenditionResult(

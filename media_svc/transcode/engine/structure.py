@@ -55,9 +55,7 @@ def examine(path: Path) -> Structure:
             return Structure(Container.MATROSKA, cut=_matroska_cut(stream, size))
         if len(head) >= 8 and head[4:8].decode("latin-1") in _FIRST_BOXES:
             return _mp4(stream, size)
-        return Structure(
-            None, other=next((name for magic, name in _OTHER_VIDEO if head.startswith(magic)), None)
-        )
+        return Structure(None, other=next((name for magic, name in _OTHER_VIDEO if head.startswith(magic)), None))
 
 
 def _mp4(stream: BinaryIO, size: int) -> Structure:

@@ -11,9 +11,7 @@ from media_svc.transcode.engine.errors import ToolsMissing
 from media_svc.transcode.engine.process import ChildLimits, run_limited
 
 # Without these an upload could make ffmpeg open other files, or decode frames of any size.
-REQUIRED_OPTIONS = frozenset(
-    {"format_whitelist", "protocol_whitelist", "max_pixels", "fps_mode", "color_ranges"}
-)
+REQUIRED_OPTIONS = frozenset({"format_whitelist", "protocol_whitelist", "max_pixels", "fps_mode", "color_ranges"})
 REQUIRED_ENCODERS = frozenset({"libx264", "aac", "mjpeg"})
 _LIMITS = ChildLimits(cpu_s=20, memory_bytes=2 << 30, file_bytes=1 << 20, wall_s=60.0, niceness=0)
 
