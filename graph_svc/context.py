@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from graph_svc.settings import GraphSettings
+from svc_kit.caller import Caller
 from svc_kit.db import Database
 from svc_kit.rpc.server import Servicer
 from svc_kit.service import Job, Platform
@@ -25,10 +26,19 @@ class GraphContext:
     """Closes what a domain opens, when the service ends."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Domain:
     """A wired domain."""
 
     servicers: Sequence[Servicer] = ()
     workers: Sequence[Job] = ()
     rebuilds: Mapping[str, Callable[[], Awaitable[int]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engagement(Domain):
+    """The wired engagement domain, and what moderation needs of it."""
+
+    remove_comment: Callable[[Caller, int], Awaitable[None]]
+    """Delete a comment for a moderator, whoever wrote it; a deleted one stays so. Raises NOT_FOUND on `subject_id`
+    for an unknown one."""

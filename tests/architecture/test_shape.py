@@ -162,7 +162,13 @@ def forbidden_in_helper(imported: Imported) -> bool:
     return imported.top == "reelgraph" and not _is_event(imported)
 
 
+def forbidden_in_wiring(imported: Imported) -> bool:
+    """`wiring.py` composes its own domain: the one place where decisions, adapters, servicers and workers meet."""
+    return imported.top in {"gateway", "launcher"}
+
+
 RULES = {
+    "wiring": forbidden_in_wiring,
     "server": forbidden_in_server,
     "commands": forbidden_in_decision,
     "queries": forbidden_in_decision,
