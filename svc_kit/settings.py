@@ -49,6 +49,13 @@ class PlatformSettings(BaseSettings):
     vectors_url: str = "memory://"
     live_url: str = ""
 
+    graph_address: str = ""
+    media_address: str = ""
+    rank_address: str = ""
+    feed_address: str = ""
+    """Where a service that does not run in this process answers gRPC: `host:port`, round robin over what the name
+    resolves to."""
+
     @model_validator(mode="after")
     def _complete(self) -> PlatformSettings:
         if self.mode is Mode.PRODUCTION:

@@ -1,0 +1,109 @@
+"""`reelgraph doctor`: what is wrong and where, all of it at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+
+import typer
+
+from launcher.migrate import SERVICES, migrations_of
+from svc_kit.backends import resolve
+from svc_kit.bus import SCHEMES as BUS_SCHEMES
+from svc_kit.cache import open_cache
+from svc_kit.clock import SystemClock
+from svc_kit.db import connect
+from svc_kit.settings import PlatformSettings
+
+CHECK_S = 5.0
+LEAST_FREE_BYTES = 1 << 30
+
+Check = Callable[[], Awaitable[str]]
+
+
+async def examine(settings: PlatformSettings) -> bool:
+    """Run every check, print a line for each, and answer whether all passed. Changes nothing."""
+    checks: dict[str, Check] = {"data folder": lambda: _data_dir(settings), "ffmpeg": _ffmpeg}
+    checks |= {f"{name} database": lambda name=name: _database(settings, name) for name in SERVICES}  # type: ignore[misc]
+    checks |= {"cache": lambda: _cache(settings), "event bus": lambda: _bus(settings), "explorer": _explorer}
+    results = await asyncio.gather(*(_run(check) for check in checks.values()))
+    for name, (passed, text) in zip(checks, results, strict=True):
+        typer.echo(f"{'ok  ' if passed else 'FAIL'}  {name}: {text}")
+    return all(passed for passed, _ in results)
+
+
+async def _run(check: Check) -> tuple[bool, str]:
+    try:
+        async with asyncio.timeout(CHECK_S):
+            return True, await check()
+    except TimeoutError:
+        return False, f"no answer within {CHECK_S:g} s"
+    except Exception as error:
+        return False, str(error) or type(error).__name__
+
+
+async def _data_dir(settings: PlatformSettings) -> str:
+    folder = settings.data_dir.resolve()
+    if not folder.is_dir():
+        raise ValueError(f"{folder} does not exist; the first `reelgraph serve all` makes it")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"{folder} can't be written to")
+    free = shutil.disk_usage(folder).free
+    if free < LEAST_FREE_BYTES:
+        raise ValueError(f"{folder} has {free >> 20} MiB free; at least {LEAST_FREE_BYTES >> 20} MiB are needed")
+    return f"{folder}, {free >> 30} GiB free"
+
+
+async def _database(settings: PlatformSettings, service: str) -> str:
+    url = settings.service_db_url(service)
+    path = url.removeprefix("sqlite:///")
+    if path != url and not os.path.exists(path):
+        raise ValueError(f"{path} does not exist; `reelgraph migrate` makes it")
+    db = connect(url)
+    try:
+        migrations = migrations_of(service)
+        current, head = await migrations.current(db), migrations.head()
+    finally:
+        await db.close()
+    if current != head:
+        raise ValueError(f"schema is at {current or 'nothing'}, the code needs {head}: run `reelgraph migrate`")
+    return f"schema {current}"
+
+
+async def _cache(settings: PlatformSettings) -> str:
+    cache = await open_cache(settings.cache_url)
+    try:
+        await cache.ping()
+    finally:
+        await cache.aclose()
+    return settings.cache_url.partition("@")[2] or settings.cache_url
+
+
+async def _bus(settings: PlatformSettings) -> str:
+    url = settings.embedded_url("bus", "sqlite:///{dir}/bus.db")
+    path = url.removeprefix("sqlite:///")
+    if path != url and not os.path.exists(path):
+        raise ValueError(f"{path} does not exist; the first `reelgraph serve all` makes it")
+    bus = await resolve("REELGRAPH_BUS_URL", url, BUS_SCHEMES).open(url, SystemClock())
+    try:
+        return f"{bus.partitions} partitions a topic"
+    finally:
+        await bus.close()
+
+
+async def _ffmpeg() -> str:
+    from media_svc.transcode.engine.tools import FfmpegTools
+
+    tools = FfmpegTools.find()
+    return f"{tools.ffmpeg}"
+
+
+async def _explorer() -> str:
+    from gateway.explorer.page import locate_dist
+
+    dist = locate_dist()
+    if dist is None:
+        raise ValueError("the GraphiQL page is not built: run `make web`")
+    return str(dist)

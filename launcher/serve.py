@@ -1,0 +1,156 @@
+"""Serving: servers, workers and the HTTP side of the chosen roles, until a signal; then drained in order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Route
+
+from launcher.compose import Node, open_node, serve_tcp
+from launcher.demo.logins import demo_logins
+from launcher.migrate import SERVICES, migrate_all
+from launcher.supervise import supervised
+from svc_kit.ids import DirectoryLock
+from svc_kit.service import Job
+from svc_kit.settings import PlatformSettings
+from svc_kit.telemetry import configure_logging, log
+
+ALL = frozenset({"gateway", "workers", *SERVICES})
+HTTP_DRAIN_S = 8
+_log = log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a process that serves can be reached."""
+
+    http: str
+    grpc_port: int
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the process has its own, and an order to stop in."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def roles_of(names: set[str]) -> set[str]:
+    """The roles meant by names; `all` means every one. Raises ValueError naming an unknown one and the valid ones."""
+    if unknown := names - ALL - {"all"}:
+        raise ValueError(f"unknown role {', '.join(sorted(unknown))}; valid: all, {', '.join(sorted(ALL))}")
+    return set(ALL) if "all" in names else names
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound TCP socket, so that the port is known before anything is built; raises OSError naming address and cause."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise OSError(f"can't listen on {host}:{port}: {error.strerror}") from None
+    return sock
+
+
+def jobs_of(node: Node, roles: set[str]) -> list[Job]:
+    """The jobs that run in this process: all with the role `workers`, else those that fill a served service's memory."""
+    jobs = [(name, job) for name, service in node.services.items() for job in service.workers]
+    return [job for name, job in jobs if (name in roles if job.local else "workers" in roles)]
+
+
+@asynccontextmanager
+async def serving(
+    settings: PlatformSettings, names: set[str], host: str, http_port: int, grpc_port: int
+) -> AsyncIterator[Address]:
+    """Serve roles beside the block. `all` migrates first; leaving drains HTTP, then gRPC, then the workers."""
+    roles = roles_of(names)
+    async with AsyncExitStack() as stack:
+        if roles == ALL:
+            stack.enter_context(DirectoryLock(settings.data_dir))
+        settings = settings.with_kept_secrets()
+        sock = listen(host, http_port)
+        stack.callback(sock.close)
+        http = f"http://{host}:{sock.getsockname()[1]}"
+        if not settings.public_url:
+            settings = settings.model_copy(update={"public_url": http})
+        if roles == ALL:
+            await migrate_all(settings)
+        node = await stack.enter_async_context(open_node(settings, roles))
+        await stack.enter_async_context(supervised(jobs_of(node, roles), node.platform.clock))
+        bound = await serve_tcp(node, f"{host}:{grpc_port}", stack) if node.servicers else 0
+        if roles & {"gateway", "media"}:
+            await stack.enter_async_context(_http(await _app(node, roles, stack), sock))
+        yield Address(http, bound)
+
+
+async def _app(node: Node, roles: set[str], stack: AsyncExitStack) -> Starlette:
+    routes: list[BaseRoute] = []
+    middleware: Sequence[Middleware] = ()
+    if "media" in roles:
+        routes += node.services["media"].http_routes
+    if "gateway" in roles:
+        from gateway.app import build_gateway
+
+        gateway = await build_gateway(
+            node.platform, node.verifier, stack, demo_logins=lambda: demo_logins(node.platform)
+        )
+        routes += gateway.routes
+        middleware = gateway.middleware
+    else:
+        routes.append(Route("/healthz", lambda _request: JSONResponse({"status": "ok"})))
+    return Starlette(routes=routes, middleware=list(middleware))
+
+
+@asynccontextmanager
+async def _http(app: Starlette, sock: socket.socket) -> AsyncIterator[None]:
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=HTTP_DRAIN_S,
+        timeout_keep_alive=30,
+        ws_max_size=1024 * 1024,
+        ws_max_queue=32,
+        ws="websockets-sansio",
+        server_header=False,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[sock]), name="http")
+    while not server.started and not task.done():
+        await asyncio.sleep(0.01)
+    if task.done():
+        await task
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def serve_until_signal(
+    settings: PlatformSettings, names: set[str], host: str, http_port: int, grpc_port: int
+) -> None:
+    """Serve roles, print `ready <url>` when they answer, and stop cleanly on SIGINT or SIGTERM."""
+    configure_logging(settings.log_level, as_json=not sys.stderr.isatty())
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with serving(settings, names, host, http_port, grpc_port) as address:
+        print(f"ready {address.http}/graphql", flush=True)
+        _log.info("ready", http=address.http, grpc_port=address.grpc_port, roles=sorted(roles_of(names)))
+        await stopped.wait()
+        _log.info("stopping")
