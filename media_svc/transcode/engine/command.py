@@ -12,7 +12,7 @@ from typing import Any
 
 import ffmpeg
 
-from media_svc.transcode.engine.faults import FORMAT_WHITELIST
+from media_svc.transcode.engine.faults import FORMAT_WHITELIST, decoder_pixels
 from media_svc.transcode.engine.ladder import SEGMENT_S, START_SIDE, Rendition, output_fps
 from media_svc.transcode.engine.probe import MediaInfo
 from media_svc.transcode.engine.tools import FfmpegTools
@@ -23,7 +23,7 @@ POSTER = "poster.jpg"
 STILLS = ("still-1.jpg", "still-2.jpg", "still-3.jpg")
 _STILL_AT = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))
 _POSTER_WINDOW = 15
-_SHORTEST_TO_SEEK_MS = 500
+SHORTEST_MS = 500
 _AUDIO_KBPS = 128
 _AUDIO_HZ = 48_000
 # Composition offsets below zero let the first picture be shown at 0 without an edit list, which browsers
@@ -52,7 +52,7 @@ def build_command(
         format=info.demuxer,
         protocol_whitelist="file,pipe",
         format_whitelist=FORMAT_WHITELIST,
-        max_pixels=max_pixels,
+        max_pixels=decoder_pixels(max_pixels),
         threads=threads,
         # One second over the limit: what lies about its length is cut, and the inspection then refuses it.
         t=f"{max_duration_ms / 1000 + 1:g}",
@@ -78,7 +78,7 @@ def build_pictures_command(rendition: Rendition, duration_ms: int, tools: Ffmpeg
         playlist = ffmpeg.input(
             f"{rendition.name}/{MEDIA_PLAYLIST}",
             # Within the first frames there is nothing to seek to.
-            ss=f"{float(at) if duration_ms > _SHORTEST_TO_SEEK_MS else 0:.3f}",
+            ss=f"{float(at) if duration_ms > SHORTEST_MS else 0:.3f}",
             protocol_whitelist="file",
             format_whitelist="hls,mov,mp4",
             threads=1,
@@ -106,16 +106,21 @@ def _steady(
     media: Any, info: MediaInfo, largest: Rendition, fps: Fraction, tools: FfmpegTools, max_duration_ms: int
 ) -> Any:
     """Frames at a constant rate from time 0, in the size of the largest rendition, 8 bit, studio range."""
-    video = media[str(info.video_index)].filter("fps", fps=_ratio(fps), start_time=0)
+    video = media[str(info.video_index)].filter("fps", fps=_ratio(fps), start_time=0, eof_action="pass")
     # A frame's own duration can be hours: without an end the filter before would repeat it that long.
     video = video.filter("trim", duration=f"{max_duration_ms + 1000}ms")
-    missing_ms = info.duration_ms - info.video_ms
+    missing_ms = _whole_ms(info) - info.video_ms
     if missing_ms > 0:
         video = video.filter("tpad", stop_mode="clone", stop_duration=f"{missing_ms}ms")
     video = video.filter("scale", largest.width, largest.height, flags="bicubic", out_range="tv")
     if info.hdr and {"zscale", "tonemap"} <= tools.filters:
         video = _tone_mapped(video)
     return video.filter("format", pix_fmts="yuv420p", color_ranges="tv").filter("setsar", 1)
+
+
+def _whole_ms(info: MediaInfo) -> int:
+    """How long picture and sound are made: as the longer of the two, and never a blink that no player can loop."""
+    return max(info.duration_ms, SHORTEST_MS)
 
 
 def _tone_mapped(video: Any) -> Any:
@@ -167,7 +172,7 @@ def _video_output(stream: Any, rendition: Rendition, fps: Fraction, threads: int
 def _audio_output(media: Any, info: MediaInfo) -> Any:
     """Sound without gaps, from time 0, as long as the whole. Its filters are of this output alone, a graph of
     their own: in the picture's graph, frames would pile up there while sound is waited for."""
-    even = f"aresample={_AUDIO_HZ}:async=1:first_pts=0,apad=whole_dur={info.duration_ms}ms"
+    even = f"aresample={_AUDIO_HZ}:async=1:first_pts=0,apad=whole_dur={_whole_ms(info)}ms"
     options = {"af": even, "c:a": "aac", "b:a": f"{_AUDIO_KBPS}k", "ac": 2, "ar": _AUDIO_HZ}
     return _segments(media[str(info.audio_index)], AUDIO, options)
 

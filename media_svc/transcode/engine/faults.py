@@ -6,6 +6,12 @@ from enum import StrEnum
 FORMAT_WHITELIST = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm"
 
 
+def decoder_pixels(limit: int) -> int:
+    """The limit as decoders are told it: they count rows padded for alignment, which a frame of just the limit
+    must not fail on. The limit itself is checked on what headers and the first frame say."""
+    return limit + limit // 8
+
+
 class Fault(StrEnum):
     """What stopped the child; the parent turns it into words."""
 

@@ -20,7 +20,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from media_svc.transcode.engine.faults import FORMAT_WHITELIST, Fault
+from media_svc.transcode.engine.faults import FORMAT_WHITELIST, Fault, decoder_pixels
 from media_svc.transcode.engine.structure import examine
 
 _MAX_PACKETS = 400_000
@@ -165,7 +165,7 @@ def _first_frame(container: InputContainer, video_index: int, max_pixels: int) -
     stream = container.streams[video_index]
     assert isinstance(stream, VideoStream)
     stream.codec_context.thread_count = 1
-    stream.codec_context.options = {"max_pixels": str(max_pixels)}
+    stream.codec_context.options = {"max_pixels": str(decoder_pixels(max_pixels))}
     for count, packet in enumerate(container.demux(stream)):
         try:
             frames = packet.decode()

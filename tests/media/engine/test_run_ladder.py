@@ -1,5 +1,6 @@
 """What comes out of real clips: playable, aligned, honestly described."""
 
+import asyncio
 import itertools
 import subprocess
 from collections.abc import Callable
@@ -227,3 +228,15 @@ async def test_a_folder_that_holds_something_is_not_written_to(studio: Any, tool
 
     with pytest.raises(FileExistsError):
         await run_ladder(source, tmp_path, info, plan_ladder(info), tools, on_progress=ignore, limits=EncodeLimits())
+
+
+def test_a_single_frame_becomes_half_a_second(studio: Any, encode: Encode) -> None:
+    out, result = encode(studio.clip("frame.mp4", "64x96", 0.04, "25", sound=False))
+    assert 400 <= result.duration_ms <= 700
+    assert picture(out / result.stills[2]) == (64, 96)
+
+
+def test_a_frame_of_exactly_the_limit_is_accepted(studio: Any, tools: FfmpegTools) -> None:
+    source = studio.clip("square.mp4", "1000x1000", 0.1, "10", sound=False)
+    info = asyncio.run(probe(source, ProbeLimits(max_frame_pixels=1_000_000), tools))
+    assert (info.width, info.height) == (1000, 1000)

@@ -107,7 +107,7 @@ async def test_even_past_the_probe_no_frame_over_the_limit_is_decoded_and_no_tim
     async def ignore(percent: int) -> None:
         del percent
 
-    limits = EncodeLimits(max_duration_ms=1000, max_frame_pixels=64 * 64)
+    limits = EncodeLimits(max_duration_ms=1000, max_frame_pixels=128 * 128)
     large = studio.clip("silent.mp4", sound=False)
     with pytest.raises(TranscodeFailed):
         await run_ladder(
