@@ -1,0 +1,1 @@
+"""Feeds, fan-out, watches, trending, search and analytics."""

@@ -1,0 +1,88 @@
+"""A circuit breaker: failures within a window open it, one probe at a time closes it again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from svc_kit.clock import Clock
+from svc_kit.errors import AppError, Reason
+
+R = TypeVar("R")
+
+_FAULTS = {Reason.UNAVAILABLE, Reason.DEADLINE_EXCEEDED, Reason.INTERNAL}
+
+
+class CircuitOpen(AppError):
+    """The call was not made: the breaker is open."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(Reason.UNAVAILABLE, f"{name} is not available at the moment.", retry_after_ms=1000)
+
+
+class Breaker:
+    """Guards calls to one dependency.
+
+    `failures` within `window_s` seconds open it for `open_s` seconds; then a single call probes, and closes or reopens
+    it. Cancellation and the caller's own errors (bad input, not found) are no failures; a deadline of the call is.
+    """
+
+    def __init__(
+        self, name: str, clock: Clock, *, failures: int = 10, window_s: float = 60.0, open_s: float = 30.0
+    ) -> None:
+        self.name = name
+        self._clock = clock
+        self._limit = failures
+        self._window_s = window_s
+        self._open_s = open_s
+        self._failed_at: deque[float] = deque(maxlen=failures)
+        self._opened_at: float | None = None
+        self._probing = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a call made now would be refused."""
+        if self._opened_at is None:
+            return False
+        return self._probing or self._clock.monotonic() - self._opened_at < self._open_s
+
+    async def call(self, body: Callable[[], Awaitable[R]], *, deadline_s: float) -> R:
+        """Run `body` within `deadline_s`; raises `CircuitOpen` at once when open, DEADLINE_EXCEEDED when late, else
+        what `body` raises."""
+        if self.is_open:
+            raise CircuitOpen(self.name)
+        probe = self._probing = self._opened_at is not None
+        try:
+            async with asyncio.timeout(deadline_s):
+                result = await body()
+        except TimeoutError as error:
+            self._failed(probe)
+            raise AppError(Reason.DEADLINE_EXCEEDED, f"{self.name} took too long.") from error
+        except Exception as error:
+            if not isinstance(error, AppError) or error.reason in _FAULTS:
+                self._failed(probe)
+            elif probe:
+                self._close()
+            raise
+        except BaseException:
+            self._probing = self._probing and not probe
+            raise
+        if probe:
+            self._close()
+        return result
+
+    def _failed(self, probe: bool) -> None:
+        now = self._clock.monotonic()
+        self._failed_at.append(now)
+        full = len(self._failed_at) == self._limit and now - self._failed_at[0] <= self._window_s
+        if probe or full:
+            self._opened_at = now
+        if probe:
+            self._probing = False
+
+    def _close(self) -> None:
+        self._opened_at = None
+        self._probing = False
+        self._failed_at.clear()
