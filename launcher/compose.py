@@ -62,7 +62,8 @@ def check_roles(settings: PlatformSettings, roles: set[str]) -> None:
 async def open_platform(
     settings: PlatformSettings, local: set[str], sockets: Path, clock: Clock | None = None
 ) -> AsyncIterator[tuple[Platform, TokenVerifier]]:
-    """Open what all services share. Services in `local` answer on Unix sockets in `sockets`, others at their address."""
+    """Open what all services share. Services in `local` answer on Unix sockets in `sockets`, others at their
+    address."""
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         bus_url = settings.embedded_url("bus", "sqlite:///{dir}/bus.db")

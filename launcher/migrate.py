@@ -13,7 +13,8 @@ SERVICES = ("graph", "media", "rank", "feed")
 
 
 def migrations_of(service: str) -> Migrations:
-    """The migrations of `graph`, `media`, `rank` or `feed`; its tables are defined when its build module is imported."""
+    """The migrations of `graph`, `media`, `rank` or `feed`; its tables are defined when its build module is
+    imported."""
     import_module(f"{service}_svc.build")
     package = import_module(f"{service}_svc.schema")
     return Migrations(service, package.metadata, Path(str(package.__file__)).parent / "migrations")

@@ -12,7 +12,8 @@ from svc_kit.settings import PlatformSettings
 
 
 async def rebuild_projection(settings: PlatformSettings, name: str) -> None:
-    """Remake projection `name`, or with `list` name them all, with `all` remake each. Raises ValueError for an unknown one."""
+    """Remake projection `name`, or with `list` name them all, with `all` remake each. Raises ValueError for an
+    unknown one."""
     with DirectoryLock(settings.data_dir):
         settings = settings.with_kept_secrets()
         await migrate_all(settings)

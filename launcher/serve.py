@@ -54,7 +54,8 @@ def roles_of(names: set[str]) -> set[str]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound TCP socket, so that the port is known before anything is built; raises OSError naming address and cause."""
+    """A bound TCP socket, so that the port is known before anything is built; raises OSError naming address and
+    cause."""
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -66,7 +67,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def jobs_of(node: Node, roles: set[str]) -> list[Job]:
-    """The jobs that run in this process: all with the role `workers`, else those that fill a served service's memory."""
+    """The jobs that run in this process: all with the role `workers`, else those that fill a served service's
+    memory."""
     jobs = [(name, job) for name, service in node.services.items() for job in service.workers]
     return [job for name, job in jobs if (name in roles if job.local else "workers" in roles)]
 

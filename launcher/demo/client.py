@@ -1,4 +1,5 @@
-"""A small client of the public API: GraphQL over HTTP, part uploads by signed URL. What the demo and the smoke test use."""
+"""A small client of the public API: GraphQL over HTTP, part uploads by signed URL. What the demo and the smoke test
+use."""
 
 from __future__ import annotations
 
