@@ -30,12 +30,11 @@ async def back_up(settings: PlatformSettings, target: Path) -> None:
     source = settings.data_dir.resolve()
     if not (source / "graph.db").exists():
         raise ValueError(f"{source} holds no Reelgraph data")
-    if target.exists() and any(target.iterdir()):
-        raise ValueError(f"{target} is not empty")
     await asyncio.to_thread(_copy_out, source, target)
 
 
 def _copy_out(source: Path, target: Path) -> None:
+    _require_empty(target)
     target.mkdir(parents=True, exist_ok=True)
     for name in DATABASES:
         if (source / f"{name}.db").exists():
@@ -48,6 +47,11 @@ def _copy_out(source: Path, target: Path) -> None:
             shutil.copy2(source / name, target / name)
     manifest = {"format": FORMAT, "made_at": datetime.now(UTC).isoformat(), "databases": DATABASES}
     (target / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _require_empty(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty")
 
 
 def _vanishing(_folder: str, names: list[str]) -> list[str]:
@@ -72,8 +76,7 @@ async def put_back(settings: PlatformSettings, source: Path) -> None:
     if made.get("format") != FORMAT:
         raise ValueError(f"{source} has format {made.get('format')}; this version reads {FORMAT}")
     target = settings.data_dir.resolve()
-    if target.exists() and any(target.iterdir()):
-        raise ValueError(f"{target} is not empty")
+    _require_empty(target)
     with DirectoryLock(target):
         await asyncio.to_thread(shutil.copytree, source, target, dirs_exist_ok=True)
         (target / MANIFEST).unlink()

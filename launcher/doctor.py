@@ -56,11 +56,16 @@ async def _data_dir(settings: PlatformSettings) -> str:
     return f"{folder}, {free >> 30} GiB free"
 
 
-async def _database(settings: PlatformSettings, service: str) -> str:
-    url = settings.service_db_url(service)
+def _require_file(url: str, maker: str) -> None:
+    """Opening a missing SQLite file would make an empty one, and `doctor` changes nothing."""
     path = url.removeprefix("sqlite:///")
     if path != url and not os.path.exists(path):
-        raise ValueError(f"{path} does not exist; `reelgraph migrate` makes it")
+        raise ValueError(f"{path} does not exist; {maker} makes it")
+
+
+async def _database(settings: PlatformSettings, service: str) -> str:
+    url = settings.service_db_url(service)
+    _require_file(url, "`reelgraph migrate`")
     db = connect(url)
     try:
         migrations = migrations_of(service)
@@ -83,9 +88,7 @@ async def _cache(settings: PlatformSettings) -> str:
 
 async def _bus(settings: PlatformSettings) -> str:
     url = settings.embedded_url("bus", "sqlite:///{dir}/bus.db")
-    path = url.removeprefix("sqlite:///")
-    if path != url and not os.path.exists(path):
-        raise ValueError(f"{path} does not exist; the first `reelgraph serve all` makes it")
+    _require_file(url, "the first `reelgraph serve all`")
     bus = await resolve("REELGRAPH_BUS_URL", url, BUS_SCHEMES).open(url, SystemClock())
     try:
         return f"{bus.partitions} partitions a topic"

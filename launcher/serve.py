@@ -41,6 +41,14 @@ class Address:
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: the process has its own, and an order to stop in."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -132,10 +140,11 @@ async def _http(app: Starlette, sock: socket.socket) -> AsyncIterator[None]:
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[sock]), name="http")
-    while not server.started and not task.done():
-        await asyncio.sleep(0.01)
+    listening = asyncio.create_task(server.listening.wait())
+    await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)
     if task.done():
-        await task
+        listening.cancel()
+        raise OSError("the HTTP server stopped while starting")
     try:
         yield
     finally:

@@ -93,13 +93,13 @@ class ApiClient:
 
     async def begin_upload(self, path: Path, content_type: str = "video/mp4", **more: Any) -> Json:
         """Begin (or resume) the upload of a file."""
-        digest = await asyncio.to_thread(_sha256, path)
+        size, digest = await asyncio.to_thread(_measure, path)
         payload = await self.mutate(
             "beginUpload",
             f"upload {{ {UPLOAD} }}",
             fileName=path.name,
             contentType=content_type,
-            sizeBytes=path.stat().st_size,
+            sizeBytes=size,
             sha256=digest,
             **more,
         )
@@ -145,9 +145,9 @@ def _with_errors(fields: str) -> str:
     return fields if "userErrors" in fields else f"{fields} userErrors {{ field code message }}"
 
 
-def _sha256(path: Path) -> str:
+def _measure(path: Path) -> tuple[int, str]:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(path: Path, offset: int, size: int) -> bytes:
