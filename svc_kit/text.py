@@ -70,3 +70,8 @@ def _is_word_char(char: str) -> bool:
 
 
 _WORD_CATEGORIES = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Nd", "Nl", "No"})
+
+
+def printable(text: str, *, lines: bool = False) -> bool:
+    """Whether a person can read it: no control characters, but for line breaks where `lines` allows them."""
+    return all(unicodedata.category(c) != "Cc" or (lines and c == "\n") for c in text)

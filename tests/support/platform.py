@@ -26,8 +26,7 @@ from pydantic import SecretStr
 from sqlalchemy import MetaData
 
 from svc_kit.auth import ALGORITHM, AUDIENCE, ISSUER, Authenticator, TokenVerifier
-from svc_kit.backends import resolve
-from svc_kit.bus import SCHEMES as BUS_SCHEMES
+from svc_kit.bus.schemes import open_bus
 from svc_kit.cache import open_cache
 from svc_kit.caller import Caller, Role
 from svc_kit.clock import Clock
@@ -102,7 +101,7 @@ async def test_platform(
     async with AsyncExitStack() as stack:
         # A Unix socket's path is at most 107 bytes, and a test's folder may lie deep.
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rg-")))
-        bus = await resolve("bus", settings.bus_url, BUS_SCHEMES).open(settings.bus_url, clock)
+        bus = await open_bus(settings.bus_url, clock)
         stack.push_async_callback(bus.close)
         cache = await open_cache(settings.cache_url)
         stack.push_async_callback(cache.aclose)
