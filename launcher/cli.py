@@ -88,6 +88,18 @@ def rebuild(
 
 
 @app.command()
+def replay(
+    group: Annotated[str, typer.Argument(help="A consumer group, such as graph.counters.")],
+    offset: Annotated[int, typer.Option("--from", min=0, help="Offset in every partition.")] = 0,
+    data_dir: DataDir = None,
+) -> None:
+    """Let a consumer group read the log again. On embedded engines, stop the server first."""
+    from launcher.replay import replay_group
+
+    _run(replay_group(_settings(data_dir), group, offset))
+
+
+@app.command()
 def doctor(data_dir: DataDir = None) -> None:
     """Say what is wrong and where; exit 1 when anything is."""
     from launcher.doctor import examine

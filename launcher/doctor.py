@@ -99,7 +99,7 @@ async def _bus(settings: PlatformSettings) -> str:
 async def _ffmpeg() -> str:
     from media_svc.transcode.engine.tools import FfmpegTools
 
-    tools = FfmpegTools.find()
+    tools = await FfmpegTools.find()
     return f"{tools.ffmpeg}"
 
 

@@ -135,7 +135,7 @@ async def fill(url: str) -> None:
     with Progress(*columns) as bar, tempfile.TemporaryDirectory(prefix="reelgraph-clips-") as folder:
         creators = await _each(bar, "creators sign up", CREATORS, lambda c: enter(url, c[0], c[1]))
         by_name = {client_name: client for (client_name, _, _), client in zip(CREATORS, creators, strict=True)}
-        tools = FfmpegTools.find()
+        tools = await FfmpegTools.find()
         await _each(
             bar,
             "clips published",

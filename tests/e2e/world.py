@@ -68,7 +68,7 @@ class World:
 async def open_world(instance: Instance, folder: Path) -> AsyncIterator[World]:
     """A world on a running instance."""
     async with AsyncExitStack() as stack:
-        yield World(instance, folder, stack, FfmpegTools.find())
+        yield World(instance, folder, stack, await FfmpegTools.find())
 
 
 async def user_error(client: ApiClient, name: str, fields: str, /, **input_: Any) -> tuple[str, list[str] | None]:
