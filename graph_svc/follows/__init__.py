@@ -1,0 +1,1 @@
+"""Follows, blocks and mutes: truth in rows, lists and counts from the graph projection."""
