@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+from graph_svc.accounts.wiring import build_accounts
 from graph_svc.context import Domain, GraphContext
 from graph_svc.schema import outbox, replies
 from graph_svc.settings import GraphSettings
@@ -29,4 +30,5 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: GraphSettin
 
 async def _wire(context: GraphContext) -> list[Domain]:
     """Every domain, by the `build_<domain>` of its `wiring.py`; what one offers to another is passed on here."""
-    return []
+    accounts = await build_accounts(context)
+    return [accounts]

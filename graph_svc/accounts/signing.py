@@ -26,7 +26,7 @@ _log = log(__name__)
 
 
 class KeyRing:
-    """The signing keys of all processes. A key is published, then signs, then stays until its last token has expired."""
+    """The signing keys of all processes: each is published, then signs, then stays until its last token has expired."""
 
     def __init__(self, store: KeyStore, sealer: Sealer, clock: Clock, settings: GraphSettings) -> None:
         self._store = store

@@ -1,12 +1,12 @@
 """A platform for one test: real SQLite files, the memory bus, fakeredis, real gRPC servers on Unix sockets.
 
-    async with test_platform(tmp_path) as platform:
-        await create_tables(platform, "graph", metadata)
-        async with AsyncExitStack() as stack:
-            service = await build(platform, stack)
-            async with platform.serve(service) as channel, running(service):
-                stub = FollowServiceStub(channel)
-                await platform.peer.call(stub.FollowUser, FollowUserRequest(user_id=2), platform.tokens.viewer(1))
+async with test_platform(tmp_path) as platform:
+    await create_tables(platform, "graph", metadata)
+    async with AsyncExitStack() as stack:
+        service = await build(platform, stack)
+        async with platform.serve(service) as channel, running(service):
+            stub = FollowServiceStub(channel)
+            await platform.peer.call(stub.FollowUser, FollowUserRequest(user_id=2), platform.tokens.viewer(1))
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from svc_kit.caller import Caller, Role
 from svc_kit.clock import Clock
 from svc_kit.db import connect
 from svc_kit.ids import IdGenerator
-from svc_kit.rpc.client import AS_SERVICE, Peer, open_channel
+from svc_kit.rpc.client import Peer, open_channel
 from svc_kit.rpc.server import RpcServer
 from svc_kit.service import Channels, Platform, Service
 from svc_kit.settings import PlatformSettings
@@ -59,8 +59,14 @@ class Tokens:
         """An access token; a negative lifetime makes an expired one."""
         now = int(self._clock.now().timestamp())
         claims = {
-            **{"iss": ISSUER, "aud": AUDIENCE, "sub": str(user_id), "sid": str(session_id), "role": role.value},
-            **{"iat": now, "exp": now + lifetime_s, "jti": f"{user_id}-{session_id}-{now}"},
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": str(user_id),
+            "sid": str(session_id),
+            "role": role.value,
+            "iat": now,
+            "exp": now + lifetime_s,
+            "jti": f"{user_id}-{session_id}-{now}",
         }
         return jwt.encode({"alg": ALGORITHM, "kid": KEY_ID}, claims, self._key, algorithms=[ALGORITHM])
 
@@ -75,7 +81,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class BenchPlatform(Platform):
-    """A platform that knows its sockets and can make tokens. `channels.graph` reaches what `serve` serves as `graph`."""
+    """A platform that makes tokens too. `channels.graph` reaches what `serve` serves as `graph`."""
 
     sockets: Path
     tokens: Tokens

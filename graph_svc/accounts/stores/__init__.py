@@ -1,1 +1,1 @@
-"""Adapters: `sql` is the relational truth for every dialect of `svc_kit.db`, `redis` the revocations, `rpc` media_svc."""
+"""Adapters: `sql` the relational truth by every dialect of `svc_kit.db`, `redis` revocations, `rpc` media_svc."""

@@ -20,9 +20,7 @@ class RpcAvatarDirectory:
 
     async def claim(self, caller: Caller, upload_id: int) -> str:
         try:
-            response = await self._peer.call(
-                self._uploads.ClaimAvatar, ClaimAvatarRequest(upload_id=upload_id), caller
-            )
+            response = await self._peer.call(self._uploads.ClaimAvatar, ClaimAvatarRequest(upload_id=upload_id), caller)
         except AppError as error:
             # The peer names its own field; the viewer knows it by ours.
             renamed = [Violation("avatar_upload_id", v.message, v.code) for v in error.violations]
