@@ -56,14 +56,14 @@ class Ledger:
         if kind == "watch":
             watch = {"watchId": str(uuid.uuid4()), "videoId": video, "watchedMs": 900}
             given = {"watches": [watch], **key}
-            return Operation(person, "recordWatches", "acceptedCount", given, lambda l: l.views.update([video]))
+            return Operation(person, "recordWatches", "acceptedCount", given, lambda book: book.views.update([video]))
         names = {"like": "likeVideo", "unlike": "unlikeVideo", "comment": "addComment", "share": "shareVideo"}
         more: dict[str, Any] = {"comment": {"text": "ledger"}, "share": {"channel": "LINK"}}.get(kind, {})
         books: dict[str, Callable[[Ledger], None]] = {
-            "like": lambda l: l.likes[video].add(person),
-            "unlike": lambda l: l.likes[video].discard(person),
-            "comment": lambda l: l.comments.update([video]),
-            "share": lambda l: l.shares.update([video]),
+            "like": lambda book: book.likes[video].add(person),
+            "unlike": lambda book: book.likes[video].discard(person),
+            "comment": lambda book: book.comments.update([video]),
+            "share": lambda book: book.shares.update([video]),
         }
         fields = "comment { id }" if kind == "comment" else "video { id }"
         return Operation(person, names[kind], fields, {"videoId": video, **more, **key}, books[kind])
