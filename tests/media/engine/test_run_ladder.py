@@ -95,7 +95,7 @@ def test_master_playlist_says_what_was_measured(ladder: tuple[Path, LadderResult
 def peak_of(folder: Path) -> float:
     """The largest rate of a whole segment of 1 s or more, alone or with the short one that ends the clip."""
     playlist = m3u8.load(str(folder / "index.m3u8"))
-    rates = [
+    rates: list[float] = [
         (folder / segment.uri).stat().st_size * 8 / segment.duration
         for segment in playlist.segments
         if segment.duration >= 1
