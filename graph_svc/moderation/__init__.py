@@ -1,0 +1,1 @@
+"""Reports by viewers, and what moderators decide about them."""
