@@ -9,7 +9,6 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
@@ -55,10 +54,16 @@ class Ledger:
             return Operation(person, f"{kind}User", "user { id }", given, lambda _: book((person, other)))
         if kind == "watch":
             watch = {"watchId": str(uuid.uuid4()), "videoId": video, "watchedMs": 900}
-            given = {"watches": [watch], **key}
-            return Operation(person, "recordWatches", "acceptedCount", given, lambda book: book.views.update([video]))
+            return Operation(
+                person,
+                "recordWatches",
+                "acceptedCount",
+                {"watches": [watch], **key},
+                lambda book: book.views.update([video]),
+            )
         names = {"like": "likeVideo", "unlike": "unlikeVideo", "comment": "addComment", "share": "shareVideo"}
-        more: dict[str, Any] = {"comment": {"text": "ledger"}, "share": {"channel": "LINK"}}.get(kind, {})
+        extra: dict[str, Json] = {"comment": {"text": "ledger"}, "share": {"channel": "LINK"}}
+        more = extra.get(kind, {})
         books: dict[str, Callable[[Ledger], None]] = {
             "like": lambda book: book.likes[video].add(person),
             "unlike": lambda book: book.likes[video].discard(person),

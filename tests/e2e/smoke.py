@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 
 from tests.e2e.instance import instance
-from tests.e2e.steps import accounts, discovery, live_updates, platform, playback, social, uploads
+from tests.e2e.steps import accounts, discovery, live_updates, platform, playback, social, uploads, visibility
 from tests.e2e.world import open_world
 
 STEPS = (
@@ -21,6 +21,7 @@ STEPS = (
     *social.STEPS,
     *live_updates.STEPS,
     *discovery.STEPS,
+    *visibility.STEPS,
     *platform.STEPS,
 )
 LONGEST_STEP_S = 90.0

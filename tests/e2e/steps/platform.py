@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
+from typing import Any, cast
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -62,13 +64,14 @@ async def explorer(world: World) -> None:
 async def over_grpc(world: World) -> None:
     """health and reflection on every service; access is enforced; a viewer's token works"""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{world.instance.grpc_port}") as channel:
-        checks = health_pb2_grpc.HealthStub(channel)
+        checks: Any = health_pb2_grpc.HealthStub(channel)
         names = {f"{package}.{name}" for package, services in SERVICES.items() for name in services}
         for name in names:
             answer = await checks.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING, name
-        request = reflection_pb2.ServerReflectionRequest(list_services="")
-        async for answer in reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([request])):
+        request = reflection_pb2.ServerReflectionRequest(list_services="")  # type: ignore[operator]
+        reflection: Any = reflection_pb2_grpc.ServerReflectionStub(cast(Any, channel))
+        async for answer in reflection.ServerReflectionInfo(iter([request])):
             assert names <= {service.name for service in answer.list_services_response.service}
         follows = follows_pb2_grpc.FollowServiceStub(channel)
         for metadata in ((), (("authorization", "Bearer forged"),)):
@@ -87,6 +90,13 @@ async def over_grpc(world: World) -> None:
             raise AssertionError("a viewer called a service's method")
         except grpc.aio.AioRpcError as error:
             assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def internal_service(world: World) -> None:
+    """the example client of the stubs distribution runs"""
+    command = (sys.executable, "examples/grpc_client.py", f"127.0.0.1:{world.instance.grpc_port}", "alice", "bob")
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["alice", "bob"]
 
 
 async def restart(world: World) -> None:
@@ -112,4 +122,4 @@ async def restart(world: World) -> None:
             assert await running.stop() == 0
 
 
-STEPS = (health, explorer, over_grpc, restart)
+STEPS = (health, explorer, over_grpc, internal_service, restart)
