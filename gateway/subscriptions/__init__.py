@@ -1,0 +1,1 @@
+"""Subscriptions and the two transports that carry them."""
