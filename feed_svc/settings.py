@@ -14,88 +14,88 @@ class FeedSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="REELGRAPH_FEED_", extra="ignore")
 
     # Snapshots.
-    tail_candidates: int = Field(500, ge=20, le=500)
+    tail_candidates: int = Field(default=500, ge=20, le=500)
     """Candidates that wait in the open tail of a snapshot."""
-    tail_ranked: int = Field(100, ge=10, le=500)
+    tail_ranked: int = Field(default=100, ge=10, le=500)
     """How many of them, the best, carry the ranker's order; the others follow by source."""
-    rank_candidates: int = Field(200, ge=10, le=500)
+    rank_candidates: int = Field(default=200, ge=10, le=500)
     """Candidates sent to the ranker in its one call."""
-    first_page_reuse_s: float = Field(300, ge=0)
+    first_page_reuse_s: float = Field(default=300, ge=0)
     """A first page reuses a snapshot younger than this, unless the viewer acted since."""
-    snapshot_ttl_s: int = Field(24 * 3600, ge=60)
+    snapshot_ttl_s: int = Field(default=24 * 3600, ge=60)
     """How long cursors of a snapshot work."""
-    snapshots_per_viewer: int = Field(8, ge=1)
+    snapshots_per_viewer: int = Field(default=8, ge=1)
     """Snapshots kept in the cache for one viewer and kind; the oldest give way."""
-    memory_snapshots: int = Field(500, ge=1)
+    memory_snapshots: int = Field(default=500, ge=1)
     """Packed snapshots (about 20 KB each) that a process keeps, so that feeds survive the cache."""
 
     # Deadlines and load.
-    source_deadline_ms: int = Field(600, ge=1)
+    source_deadline_ms: int = Field(default=600, ge=1)
     """What each candidate source may take; what is late is left out."""
-    ranking_deadline_ms: int = Field(600, ge=1)
-    relations_deadline_ms: int = Field(500, ge=1)
-    visibility_deadline_ms: int = Field(800, ge=1)
-    stale_after_ms: int = Field(600, ge=1)
+    ranking_deadline_ms: int = Field(default=600, ge=1)
+    relations_deadline_ms: int = Field(default=500, ge=1)
+    visibility_deadline_ms: int = Field(default=800, ge=1)
+    stale_after_ms: int = Field(default=600, ge=1)
     """A first page waits this long for its build before an older snapshot answers, marked stale."""
-    rerank_wait_ms: int = Field(400, ge=0)
+    rerank_wait_ms: int = Field(default=400, ge=0)
     """A next page waits this long for a new order after the viewer acted; else it takes the tail as it is."""
-    concurrent_builds: int = Field(16, ge=1)
+    concurrent_builds: int = Field(default=16, ge=1)
     """Builds at once in a process."""
-    waiting_builds: int = Field(128, ge=0)
+    waiting_builds: int = Field(default=128, ge=0)
     """Builds that may wait for a place; more are shed to stale answers."""
-    breaker_failures: int = Field(10, ge=1)
-    breaker_window_s: float = Field(60, gt=0)
-    breaker_open_s: float = Field(30, gt=0)
+    breaker_failures: int = Field(default=10, ge=1)
+    breaker_window_s: float = Field(default=60, gt=0)
+    breaker_open_s: float = Field(default=30, gt=0)
 
     # Rules.
-    seen_exact: int = Field(1000, ge=1)
+    seen_exact: int = Field(default=1000, ge=1)
     """Newest seen videos kept exactly; older ones in a Bloom filter."""
-    seen_days: int = Field(30, ge=1)
+    seen_days: int = Field(default=30, ge=1)
     """How long a watched video stays out of For You."""
-    recent_interactions: int = Field(100, ge=1, le=100)
+    recent_interactions: int = Field(default=100, ge=1, le=100)
     """Newest watches, likes and refusals that retrieval and ranking are told of."""
-    exploration_every: int = Field(10, ge=2)
+    exploration_every: int = Field(default=10, ge=2)
     """One place in this many is for a young video."""
-    author_gap: int = Field(3, ge=1)
+    author_gap: int = Field(default=3, ge=1)
     """No author twice within this many places, where avoidable."""
-    topic_share: float = Field(0.5, gt=0, le=1)
+    topic_share: float = Field(default=0.5, gt=0, le=1)
     """Greatest share of one topic within a page, where avoidable."""
-    young_hours: float = Field(48, gt=0)
+    young_hours: float = Field(default=48, gt=0)
     """A video is NEW and fresh for this long."""
 
     # Fan-out.
-    push_within_hours: int = Field(24, ge=1)
+    push_within_hours: int = Field(default=24, ge=1)
     """New videos are pushed to followers who read a feed within this time; others pull when they return."""
-    activity_every_hours: float = Field(6, gt=0)
+    activity_every_hours: float = Field(default=6, gt=0)
     """A viewer's activity is written at most once in this time."""
-    pull_above_followers: int = Field(1_000_000, ge=0)
+    pull_above_followers: int = Field(default=1_000_000, ge=0)
     """Creators with more followers are not pushed; their followers pull."""
     celebrity_side: Literal["pull", "push"] = "pull"
     """Which side pays for creators above `pull_above_followers`."""
-    pull_above_followees: int = Field(1000, ge=1)
+    pull_above_followees: int = Field(default=1000, ge=1)
     """Viewers who follow more accounts have no inbox; they pull."""
-    inbox_entries: int = Field(500, ge=10)
+    inbox_entries: int = Field(default=500, ge=10)
     """Newest entries kept in an inbox."""
-    follower_page: int = Field(10_000, ge=1, le=10_000)
+    follower_page: int = Field(default=10_000, ge=1, le=10_000)
     """Followers read at once while fanning out."""
-    fanout_concurrency: int = Field(4, ge=1)
+    fanout_concurrency: int = Field(default=4, ge=1)
     """Videos fanned out at once by a process."""
 
     # Watches.
-    max_loops: int = Field(10, ge=1)
+    max_loops: int = Field(default=10, ge=1)
     """A watch counts at most this many lengths of the video."""
-    completed_share: float = Field(0.95, gt=0, le=1)
+    completed_share: float = Field(default=0.95, gt=0, le=1)
     """Watched from this share of the length on: completed."""
-    completed_hint_share: float = Field(0.8, gt=0, le=1)
+    completed_hint_share: float = Field(default=0.8, gt=0, le=1)
     """With the client's hint, completed from this share on."""
-    skipped_below_share: float = Field(0.5, ge=0, le=1)
+    skipped_below_share: float = Field(default=0.5, ge=0, le=1)
     """The client's hint `skipped` is believed below this share."""
-    skipped_below_ms: int = Field(1500, ge=0)
+    skipped_below_ms: int = Field(default=1500, ge=0)
     """Skipped without a hint: less than this and less than a quarter of the length."""
 
     # Impressions and background work.
-    spool_entries: int = Field(10_000, ge=1)
+    spool_entries: int = Field(default=10_000, ge=1)
     """Served pages that may wait for the bus or the database; beyond, the oldest are dropped and counted."""
-    popular_entries: int = Field(300, ge=10)
+    popular_entries: int = Field(default=300, ge=10)
     """Videos of the last-resort list that each process keeps in memory."""
-    popular_refresh_s: float = Field(30, gt=0)
+    popular_refresh_s: float = Field(default=30, gt=0)
