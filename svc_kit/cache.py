@@ -1,4 +1,4 @@
-"""The Redis client by URL: `memory://` (fakeredis in process), `redis://`, `rediss://`, `redis+cluster://`.
+"""The Redis client by URL: `memory://` (fakeredis in process), `redis://`, `rediss://`.
 
 Whatever it holds can be rebuilt. Keys that are used together share a hash tag, so that they share a slot of a cluster.
 """
@@ -8,21 +8,15 @@ from __future__ import annotations
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from svc_kit.backends import resolve
+from svc_kit.caches import SCHEMES
 from svc_kit.errors import unavailable
-
-SCHEMES = ("memory", "redis", "rediss")
 
 
 async def open_cache(url: str) -> Redis:
-    """A client of the cache at `url`. Answers are bytes. Unknown schemes raise ValueError naming the valid ones."""
-    scheme = url.partition(":")[0]
-    if scheme == "memory":
-        from fakeredis import FakeAsyncRedis
-
-        return FakeAsyncRedis()
-    if scheme in SCHEMES:
-        return Redis.from_url(url, max_connections=100, socket_timeout=1.0, socket_connect_timeout=1.0)
-    raise ValueError(f"REELGRAPH_CACHE_URL={scheme}:...: unknown scheme; valid: {', '.join(SCHEMES)}")
+    """A client of the cache at `url`. Answers are bytes. Raises `UnknownScheme`, which names the valid ones."""
+    client: Redis = await resolve("REELGRAPH_CACHE_URL", url, SCHEMES).open(url)
+    return client
 
 
 def bucket(user_id: int) -> str:

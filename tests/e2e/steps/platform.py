@@ -69,7 +69,7 @@ async def over_grpc(world: World) -> None:
         for name in names:
             answer = await checks.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING, name
-        request = reflection_pb2.ServerReflectionRequest(list_services="")  # type: ignore[operator]
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
         reflection: Any = reflection_pb2_grpc.ServerReflectionStub(cast(Any, channel))
         async for answer in reflection.ServerReflectionInfo(iter([request])):
             assert names <= {service.name for service in answer.list_services_response.service}

@@ -93,7 +93,7 @@ async def _by_mutations(reader: ApiClient, video: str, _tag: str) -> bool:
     """Each answers NOT_FOUND where the video may not be seen; what succeeds is taken back."""
     if not reader.token:
         return False
-    outcomes = set()
+    outcomes: set[str] = set()
     for name, fields, more in (
         ("likeVideo", "video { id }", {}),
         ("shareVideo", "shareUrl", {"channel": "LINK"}),

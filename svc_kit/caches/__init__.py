@@ -1,0 +1,7 @@
+"""Adapters of the cache: clients of the Redis protocol."""
+
+SCHEMES = {
+    "memory": "svc_kit.caches.memory",
+    "redis": "svc_kit.caches.redis",
+    "rediss": "svc_kit.caches.redis",
+}
