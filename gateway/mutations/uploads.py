@@ -73,8 +73,8 @@ class UploadMutations:
     """Bytes go to the parts' URLs, never through GraphQL."""
 
     @mutation(
-        "Begins an upload, or resumes the viewer's open one of the same digest, with fresh URLs for its parts. Bytes of "
-        "the viewer's own that are already READY give an upload that is READY at once."
+        "Begins an upload, or resumes the viewer's open one of the same digest, with fresh URLs for its parts. Bytes "
+        "of the viewer's own that are already READY give an upload that is READY at once."
     )
     @answers(BeginUploadPayload)
     async def begin_upload(self, info: Info, input: BeginUploadInput) -> BeginUploadPayload:

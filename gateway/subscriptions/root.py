@@ -29,7 +29,7 @@ class Subscription:
 
     @subscription("Comments and replies under a video, as they are written.")
     async def comment_added(
-        self, info: Info, video_id: Annotated[strawberry.ID, arg("The video.")], after: Seen = None
+        self, info: Info, video_id: Annotated[strawberry.ID, arg("The video.")], after: Seen = strawberry.UNSET
     ) -> AsyncGenerator[Comment, None]:
         context = info.context
         video, seen = _target(ids.Kind.VIDEO, video_id, "video"), _seen(ids.Kind.COMMENT, after)
@@ -42,7 +42,7 @@ class Subscription:
             yield Comment.of(event.comment)
 
     @subscription("Notifications of the viewer, one for each fact.")
-    async def notification_received(self, info: Info, after: Seen = None) -> AsyncGenerator[Notification, None]:
+    async def notification_received(self, info: Info, after: Seen = strawberry.UNSET) -> AsyncGenerator[Notification, None]:
         context = info.context
         context.caller.viewer()
         seen = _seen(ids.Kind.NOTIFICATION, after)
@@ -89,7 +89,7 @@ def _target(kind: ids.Kind, text: str, what: str) -> int:
 
 
 def _seen(kind: ids.Kind, text: str | None) -> int:
-    if text is None:
+    if not text:
         return 0
     number = ids.number_of(kind, text)
     if number is None:

@@ -71,12 +71,12 @@ class Query:
         info: Info,
         kind: Annotated[FeedKind, arg("Which feed.")] = FeedKind.FOR_YOU,
         first: First = 10,
-        after: After = None,
+        after: After = strawberry.UNSET,
     ) -> FeedConnection | None:
         return await load_feed(info, kind, page_size(first), after)
 
     @resolved("Public videos that many watch now, best first.")
-    async def trending(self, info: Info, first: First = 10, after: After = None) -> Connection[Video] | None:
+    async def trending(self, info: Info, first: First = 10, after: After = strawberry.UNSET) -> Connection[Video] | None:
         context = info.context
         request = trending_pb2.ListTrendingRequest(
             page_size=page_size(first), page_token=after or "", client=context.client
@@ -89,9 +89,9 @@ class Query:
         self,
         info: Info,
         query: Annotated[str, arg("What to look for, at most 200 characters.")],
-        types: Annotated[list[SearchType] | None, arg("Wanted types; absent or empty: all.")] = None,
+        types: Annotated[list[SearchType] | None, arg("Wanted types; absent or empty: all.")] = strawberry.UNSET,
         first: First = 10,
-        after: After = None,
+        after: After = strawberry.UNSET,
     ) -> Connection[SearchResult] | None:
         return await load_search(info, query, types, page_size(first), after)
 
