@@ -51,6 +51,11 @@ Position = tuple[str, int]
 class Consumer(Protocol):
     """One member of a consumer group. Not safe for concurrent use."""
 
+    @property
+    def epoch(self) -> int:
+        """Changes whenever the partitions of this member do, or where they go on; what was remembered of them may be stale then."""
+        ...
+
     async def poll(self, limit: int, wait_s: float) -> Sequence[Delivery]:
         """Up to `limit` deliveries after what this member has polled, in offset order within each partition;
         waits up to `wait_s` seconds for the first. Polled is not committed: after a crash they come again."""
@@ -58,7 +63,8 @@ class Consumer(Protocol):
 
     async def commit(self, deliveries: Sequence[Delivery]) -> None:
         """Mark these, and all before them in their partitions, as handled by the group. Durable on return.
-        Raises `Fenced` when another member holds the partition by now."""
+        Raises `Fenced` when another member holds one of the partitions by now, or the group was moved there; the others are
+        marked all the same, or come again."""
         ...
 
     async def seek(self, offsets: Mapping[Position, int]) -> None:
