@@ -23,6 +23,7 @@ _CODES = {
     Reason.DEADLINE_EXCEEDED: grpc.StatusCode.DEADLINE_EXCEEDED,
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,
 }
+_REASONS = frozenset(reason.value for reason in Reason)
 _USER_CODES = {
     UserCode.TAKEN: grpc.StatusCode.ALREADY_EXISTS,
     UserCode.CONFLICT: grpc.StatusCode.FAILED_PRECONDITION,
@@ -97,7 +98,7 @@ def decode(error: grpc.aio.AioRpcError) -> AppError:
     retry = info.metadata.get("retry_after_ms")
     code = info.metadata.get("user_code")
     return AppError(
-        Reason(info.reason) if info.reason in Reason else Reason.INTERNAL,
+        Reason(info.reason) if info.reason in _REASONS else Reason.INTERNAL,
         status.message,
         violations=violations,
         user_code=UserCode(code) if code else None,

@@ -23,8 +23,9 @@ import grpc
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 from pydantic import SecretStr
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, column, select, table
 
+from reelgraph.events.v1.event_pb2 import Event
 from svc_kit.auth import ALGORITHM, AUDIENCE, ISSUER, Authenticator, TokenVerifier
 from svc_kit.bus.schemes import open_bus
 from svc_kit.cache import open_cache
@@ -168,7 +169,20 @@ async def create_tables(platform: Platform, service: str, metadata: MetaData) ->
         await db.close()
 
 
+async def emitted(platform: Platform, service: str) -> list[Event]:
+    """What the commands of `service` put into its outbox, in order."""
+    db = connect(platform.settings.service_db_url(service))
+    try:
+        async with db.read() as connection:
+            rows = await connection.execute(
+                select(column("payload")).select_from(table("outbox")).order_by(column("seq"))
+            )
+            return [Event.FromString(payload) for (payload,) in rows]
+    finally:
+        await db.close()
+
+
 __all__ = [
     *("AS_SERVICE", "SECRET", "SERVICE_TOKEN", "BenchPlatform", "FakeClock", "Tokens"),
-    *("create_tables", "running", "serve", "test_platform"),
+    *("create_tables", "emitted", "running", "serve", "test_platform"),
 ]

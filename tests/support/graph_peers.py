@@ -1,0 +1,48 @@
+"""What graph_svc asks of media_svc, answered by a real server from a test's own tables."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from reelgraph.media.v1 import uploads_pb2, uploads_pb2_grpc, videos_pb2, videos_pb2_grpc
+from svc_kit.caller import current_caller
+from svc_kit.errors import not_found
+from svc_kit.rpc.server import Context, Servicer
+from svc_kit.service import Service
+from tests.support.platform import BenchPlatform
+
+
+class FakeMedia(uploads_pb2_grpc.UploadServiceServicer, videos_pb2_grpc.VideoServiceServicer):
+    """Avatars by (viewer, upload), and the ids of videos that everybody may see."""
+
+    def __init__(self) -> None:
+        self.avatars: dict[tuple[int, int], str] = {}
+        self.visible: set[int] = set()
+
+    async def ClaimAvatar(
+        self, request: uploads_pb2.ClaimAvatarRequest, context: Context
+    ) -> uploads_pb2.ClaimAvatarResponse:
+        url = self.avatars.get((current_caller().viewer(), request.upload_id))
+        if url is None:
+            raise not_found("upload_id", "upload")
+        return uploads_pb2.ClaimAvatarResponse(avatar_url=url)
+
+    async def BatchGetVideos(
+        self, request: videos_pb2.BatchGetVideosRequest, context: Context
+    ) -> videos_pb2.BatchGetVideosResponse:
+        found = [videos_pb2.Video(id=video_id) for video_id in request.ids if video_id in self.visible]
+        return videos_pb2.BatchGetVideosResponse(videos=found)
+
+
+@asynccontextmanager
+async def fake_media(platform: BenchPlatform) -> AsyncIterator[FakeMedia]:
+    """A `FakeMedia` served where `platform.channels.media` looks for it."""
+    fake = FakeMedia()
+    services = (
+        (uploads_pb2, "UploadService", uploads_pb2_grpc.add_UploadServiceServicer_to_server),
+        (videos_pb2, "VideoService", videos_pb2_grpc.add_VideoServiceServicer_to_server),
+    )
+    servicers = [Servicer(pb.DESCRIPTOR.services_by_name[name], fake, add) for pb, name, add in services]
+    async with platform.serve(Service("media", servicers)):
+        yield fake
