@@ -1,0 +1,123 @@
+"""Rules: what may not be shown, what is worth less, and in which order the rest makes a varied page."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from feed_svc.feeds.snapshot import Entry
+from feed_svc.feeds.sources import AGAIN, NUMBERS, YOUNG
+
+WINDOW = 60
+"""How far down the tail a better fitting video is looked for at first."""
+MEMORY = 20
+"""Places before the page that author and topic decay remember."""
+AUTHOR_DECAY = 0.08
+TOPIC_DECAY = 0.02
+YOUNG_CHOICE = 20
+"""The exploration place chooses among this many young videos."""
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """What may not be shown to this viewer now."""
+
+    videos: AbstractSet[int] = frozenset()
+    authors: AbstractSet[int] = frozenset()
+
+    def allows(self, entry: Entry) -> bool:
+        """Whether a video may be shown."""
+        return entry.video_id not in self.videos and entry.author_id not in self.authors
+
+
+@dataclass(frozen=True, slots=True)
+class Variety:
+    """Settings of a varied page."""
+
+    author_gap: int
+    topic_share: float
+    exploration_every: int
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """A video and the probability with which the policy of the moment put it there."""
+
+    entry: Entry
+    propensity: float = 1.0
+    explored: bool = False
+
+
+def is_exploration(position: int, every: int) -> bool:
+    """Whether a place of the snapshot is for a young video: one in `every`, and not the first."""
+    return position % every == every - 3 if every > 3 else position % every == every - 1
+
+
+def pick(
+    tail: Sequence[Entry],
+    before: Sequence[Entry],
+    on_page: Sequence[Entry],
+    count: int,
+    *,
+    page_size: int,
+    variety: Variety,
+    seed: str,
+    barred: Barred,
+) -> list[Picked]:
+    """Take up to `count` entries of a tail (best first) that follow `before`, where `on_page` are on the page already.
+
+    No author twice within `author_gap` places and no topic on more than its share of the page, where avoidable; authors
+    and topics of the last places count less. Exploration places take a young video at random, the same one for a seed.
+    """
+    left = [entry for entry in tail if barred.allows(entry)]
+    line = list(before[-MEMORY:])
+    page = Counter(entry.topic for entry in on_page)
+    most = max(1, int(page_size * variety.topic_share))
+    position, picked = len(before), list[Picked]()
+    while left and len(picked) < count:
+        choice = None
+        if is_exploration(position, variety.exploration_every):
+            choice = _explore(left, line, variety, f"{seed}/{position}")
+        if choice is None:
+            choice = Picked(_best(left, line, page, most, variety.author_gap))
+        picked.append(choice)
+        left.remove(choice.entry)
+        line.append(choice.entry)
+        page[choice.entry.topic] += 1
+        position += 1
+    return picked
+
+
+def _explore(left: Sequence[Entry], line: Sequence[Entry], variety: Variety, seed: str) -> Picked | None:
+    recent = {entry.author_id for entry in line[-(variety.author_gap - 1) :]} if variety.author_gap > 1 else set()
+    young = [e for e in left if e.source & YOUNG and e.author_id not in recent][:YOUNG_CHOICE]
+    if not young:
+        return None
+    return Picked(random.Random(seed).choice(young), propensity=1 / len(young), explored=True)
+
+
+def _best(left: Sequence[Entry], line: Sequence[Entry], page: Counter[int], most: int, gap: int) -> Entry:
+    near = {entry.author_id for entry in line[-(gap - 1) :]} if gap > 1 else set()
+    authors = Counter(entry.author_id for entry in line[-MEMORY:])
+    topics = Counter(entry.topic for entry in line[-MEMORY:])
+
+    def conflict(entry: Entry) -> int:
+        crowded = entry.topic != 0 and page[entry.topic] >= most
+        return 2 * (entry.author_id in near) + crowded
+
+    def order(entry: Entry) -> tuple[int, float]:
+        decay = AUTHOR_DECAY * authors[entry.author_id] + (TOPIC_DECAY * topics[entry.topic] if entry.topic else 0.0)
+        return conflict(entry), decay - entry.score
+
+    best = min(left[:WINDOW], key=order)
+    if conflict(best) and len(left) > WINDOW:
+        best = min((best, *left[WINDOW:]), key=order)
+    return best
+
+
+def is_again(entry: Entry) -> bool:
+    """Whether a video is offered although it was seen: rules about what was seen do not apply to it."""
+    return entry.source & ~YOUNG == NUMBERS[AGAIN]

@@ -1,0 +1,1 @@
+"""What was watched: recorded once, counted, remembered as history and as what a viewer has seen."""

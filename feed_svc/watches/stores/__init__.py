@@ -1,0 +1,1 @@
+"""Adapters of watches: the service's relational database."""
