@@ -23,8 +23,16 @@ YOUNG = 0x80
 """Set beside the number of a source when the video was offered as a young one, too."""
 
 WEIGHTS = {
-    INBOX: 1.0, TASTE: 1.0, SIMILAR_VIEWERS: 0.9, SIMILAR_VIDEO: 0.9, TRENDING: 0.7, COLD_START: 0.6,
-    NEW: 0.5, RECENT: 0.2, POPULAR: 0.2, AGAIN: 0.1,
+    INBOX: 1.0,
+    TASTE: 1.0,
+    SIMILAR_VIEWERS: 0.9,
+    SIMILAR_VIDEO: 0.9,
+    TRENDING: 0.7,
+    COLD_START: 0.6,
+    NEW: 0.5,
+    RECENT: 0.2,
+    POPULAR: 0.2,
+    AGAIN: 0.1,
 }
 RANK_OFFSET = 10
 """Reciprocal rank fusion: how little the first places of a source stand out."""
