@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, NoReturn
 
 from reelgraph.media.v1 import uploads_pb2, uploads_pb2_grpc, videos_pb2, videos_pb2_grpc
+from svc_kit.auth import Authenticator
 from svc_kit.caller import current_caller
-from svc_kit.errors import not_found
+from svc_kit.errors import not_found, unavailable
 from svc_kit.rpc.server import Context, Servicer
 from svc_kit.service import Service
-from tests.support.platform import BenchPlatform
+from tests.support.platform import BenchPlatform, serve
 
 
-class FakeMedia(uploads_pb2_grpc.UploadServiceServicer, videos_pb2_grpc.VideoServiceServicer):
+class FakeMedia:
     """Avatars by (viewer, upload), and the ids of videos that everybody may see."""
 
     def __init__(self) -> None:
         self.avatars: dict[tuple[int, int], str] = {}
         self.visible: set[int] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return self._unasked
+
+    async def _unasked(self, request: object, context: Context) -> NoReturn:
+        raise unavailable("This part of media_svc is not faked.")
 
     async def ClaimAvatar(
         self, request: uploads_pb2.ClaimAvatarRequest, context: Context
@@ -36,13 +44,13 @@ class FakeMedia(uploads_pb2_grpc.UploadServiceServicer, videos_pb2_grpc.VideoSer
 
 
 @asynccontextmanager
-async def fake_media(platform: BenchPlatform) -> AsyncIterator[FakeMedia]:
-    """A `FakeMedia` served where `platform.channels.media` looks for it."""
+async def fake_media(platform: BenchPlatform, authenticator: Authenticator | None = None) -> AsyncIterator[FakeMedia]:
+    """A `FakeMedia` served where `platform.channels.media` looks for it; the platform's own tokens count unless told."""
     fake = FakeMedia()
     services = (
         (uploads_pb2, "UploadService", uploads_pb2_grpc.add_UploadServiceServicer_to_server),
         (videos_pb2, "VideoService", videos_pb2_grpc.add_VideoServiceServicer_to_server),
     )
     servicers = [Servicer(pb.DESCRIPTOR.services_by_name[name], fake, add) for pb, name, add in services]
-    async with platform.serve(Service("media", servicers)):
+    async with serve(Service("media", servicers), authenticator or platform.tokens.authenticator, platform.sockets):
         yield fake

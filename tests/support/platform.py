@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 from joserfc import jwt
@@ -174,7 +175,7 @@ async def emitted(platform: Platform, service: str) -> list[Event]:
     db = connect(platform.settings.service_db_url(service))
     try:
         async with db.read() as connection:
-            rows = await connection.execute(
+            rows: Any = await connection.execute(
                 select(column("payload")).select_from(table("outbox")).order_by(column("seq"))
             )
             return [Event.FromString(payload) for (payload,) in rows]

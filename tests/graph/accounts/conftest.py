@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+from redis.exceptions import ConnectionError as CacheDown
 
 from graph_svc.build import build
 from graph_svc.schema import metadata
@@ -32,6 +33,7 @@ class World:
     platform: BenchPlatform
     clock: FakeClock
     stub: Any
+    authenticator: Authenticator
     verifier: TokenVerifier
 
     async def call(self, method: str, request: Any, caller: Caller = AS_SERVICE, key: str = "") -> Any:
@@ -64,15 +66,21 @@ class World:
         return list((await self.call("BatchGetSessionStates", request)).active_session_ids) == [session_id]
 
 
+async def down(*_: Any, **__: Any) -> NoReturn:
+    """What a cache that can't be reached does with every command."""
+    raise CacheDown("down")
+
+
 def viewer(credentials: pb.Credentials) -> Caller:
     """The caller that holds these credentials."""
     return Caller(credentials.account.id, credentials.session.id, token=credentials.access_token)
 
 
 @asynccontextmanager
-async def open_world(folder: Path, **settings: Any) -> AsyncIterator[World]:
-    """AccountService with `settings` other than the usual."""
+async def open_world(folder: Path, *, day: int = 0, **settings: Any) -> AsyncIterator[World]:
+    """AccountService with `settings` other than the usual, `day` days after the first one on the same `folder`."""
     clock = FakeClock()
+    clock.advance(day * 24 * 3600)
     async with test_platform(folder, clock=clock) as platform, AsyncExitStack() as stack:
         await create_tables(platform, "graph", metadata)
         service = await build(platform, stack, CHEAP.model_copy(update=settings))
@@ -84,8 +92,9 @@ async def open_world(folder: Path, **settings: Any) -> AsyncIterator[World]:
             return text
 
         verifier = TokenVerifier(jwks, clock)
-        async with serve(replace(service, workers=()), Authenticator(verifier, SERVICE_TOKEN), platform.sockets):
-            yield World(platform, clock, stub, verifier)
+        authenticator = Authenticator(verifier, SERVICE_TOKEN)
+        async with serve(service, authenticator, platform.sockets):
+            yield World(platform, clock, stub, authenticator, verifier)
 
 
 @pytest.fixture
