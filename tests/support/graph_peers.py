@@ -45,7 +45,7 @@ class FakeMedia:
 
 @asynccontextmanager
 async def fake_media(platform: BenchPlatform, authenticator: Authenticator | None = None) -> AsyncIterator[FakeMedia]:
-    """A `FakeMedia` served where `platform.channels.media` looks for it; the platform's own tokens count unless told."""
+    """A `FakeMedia` served where `platform.channels.media` looks for it."""
     fake = FakeMedia()
     services = (
         (uploads_pb2, "UploadService", uploads_pb2_grpc.add_UploadServiceServicer_to_server),
