@@ -1,0 +1,1 @@
+"""What is known of videos and viewers for ranking: counts, rates and histories, projected from events."""

@@ -1,0 +1,82 @@
+"""Writing features: a batch of events in one transaction, each counted once; and all of them anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from rank_svc.features.projection import COUNTED, HANDLERS, Batch, at_ms_of, counting_key, load, take_facts
+from rank_svc.features.store import FeatureStore, FeatureTx, VideoDirectory, Viewer
+from reelgraph.events.v1.event_pb2 import Event
+from svc_kit.clock import Clock, now_ms
+
+
+class FeatureCommands:
+    """Writes features from events, and makes them anew."""
+
+    def __init__(self, store: FeatureStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def apply(self, events: Sequence[Event]) -> None:
+        """Apply events in their order. Those applied before change nothing, in whatever batch they come again."""
+        known = [event for event in events if event.WhichOneof("body") in HANDLERS]
+        if not known:
+            return
+        async with self._store.begin() as tx:
+            counted = [event for event in known if event.WhichOneof("body") in COUNTED]
+            fresh = await tx.claim({counting_key(event): at_ms_of(event) for event in counted}) if counted else set()
+            batch = await load(tx, known)
+            for event in known:
+                body: str = event.WhichOneof("body") or ""
+                if body in COUNTED:
+                    key = counting_key(event)
+                    if key not in fresh:
+                        continue
+                    fresh.discard(key)
+                HANDLERS[body](batch, event, getattr(event, body))
+            await self._store_batch(tx, batch)
+
+    async def _store_batch(self, tx: FeatureTx, batch: Batch) -> None:
+        now = now_ms(self._clock)
+        if batch.touched:
+            await tx.put_videos([replace(batch.videos[i], changed_at_ms=now) for i in sorted(batch.touched)])
+        await tx.add(batch.changes)
+        if batch.interactions:
+            await tx.put_interactions(batch.interactions, now)
+        if batch.told:
+            await tx.put_viewers({i: batch.viewers[i] for i in batch.told}, now)
+        for viewer_id in batch.forgotten:
+            await tx.forget_viewer(viewer_id, now)
+
+    async def note_viewers(self, seen: Mapping[int, tuple[str, str, int]]) -> None:
+        """Keep (language, region, UTC offset in hours) of viewers, as their clients told them."""
+        if not seen:
+            return
+        async with self._store.begin() as tx:
+            known = await tx.viewers(seen.keys())
+            fresh = {
+                i: replace(known.get(i, Viewer()), language=language, region=region, utc_offset_hours=offset)
+                for i, (language, region, offset) in seen.items()
+            }
+            await tx.put_viewers({i: v for i, v in fresh.items() if v != known.get(i)}, now_ms(self._clock))
+
+    async def clear(self) -> None:
+        """Forget all counts and histories; the videos stay, so that retrieval goes on."""
+        async with self._store.begin() as tx:
+            await tx.clear()
+
+    async def adopt_videos(self, directory: VideoDirectory, page: int = 500) -> int:
+        """Take over the videos that media_svc has, newer versions only; returns how many there are."""
+        after, count = 0, 0
+        while found := await directory.published(after, page):
+            async with self._store.begin() as tx:
+                known = await tx.videos([facts.video_id for facts, _ in found])
+                batch = Batch(videos=dict(known))
+                for facts, version in found:
+                    take_facts(batch, facts, version, published=True)
+                await self._store_batch(tx, batch)
+            after, count = found[-1][0].video_id, count + len(found)
+            if len(found) < page:
+                break
+        return count

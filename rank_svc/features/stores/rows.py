@@ -1,0 +1,72 @@
+"""Rows of the feature tables as values, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from rank_svc.features.store import BucketStats, Interaction, VideoFacts, VideoState, VideoStats, Viewer
+
+STATS = tuple(f.name for f in fields(VideoStats))
+HEATS = ("heat_1h", "heat_24h")
+BUCKET = tuple(f.name for f in fields(BucketStats))
+INTERACTION = tuple(f.name for f in fields(Interaction))
+FACTS = tuple(f.name for f in fields(VideoFacts))
+
+
+def facts(row: RowMapping) -> VideoFacts:
+    """Facts of a row of `videos`."""
+    return VideoFacts(**{name: row[name] for name in FACTS} | {"hashtags": tuple(json.loads(row["hashtags"]))})
+
+
+def state(row: RowMapping) -> VideoState:
+    """A row of `videos`."""
+    return VideoState(facts(row), row["version"], row["published"], row["deleted"], row["changed_at_ms"])
+
+
+def state_row(video: VideoState) -> dict[str, Any]:
+    """The row of a video."""
+    row = {name: getattr(video.facts, name) for name in FACTS}
+    row["hashtags"] = json.dumps(list(video.facts.hashtags), ensure_ascii=False)
+    row["language"] = video.facts.language[:35]
+    kept = {name: getattr(video, name) for name in ("version", "published", "deleted", "servable", "changed_at_ms")}
+    return row | kept
+
+
+def stats(row: Mapping[str, Any]) -> VideoStats:
+    """Counts of a row of `video_stats`, maybe of an outer join."""
+    counts = {name: max(row[name] or 0, 0) for name in STATS if name not in HEATS}
+    return VideoStats(**counts, **{name: row[name] for name in HEATS})
+
+
+def interaction(row: RowMapping) -> Interaction:
+    """A row of `viewer_history`."""
+    return Interaction(**{name: row[name] for name in INTERACTION})
+
+
+def interaction_row(viewer_id: int, made: Interaction) -> dict[str, Any]:
+    """The row of an interaction."""
+    return {"viewer_id": viewer_id, **{name: getattr(made, name) for name in INTERACTION}}
+
+
+def viewer(row: RowMapping) -> Viewer:
+    """A row of `viewers`."""
+    interests = tuple(json.loads(row["interests"]))
+    return Viewer(interests, row["interests_version"], row["language"], row["region"], row["utc_offset_hours"])
+
+
+def viewer_row(viewer_id: int, viewer: Viewer, now_ms: int) -> dict[str, Any]:
+    """The row of a viewer."""
+    return {
+        "viewer_id": viewer_id,
+        "interests": json.dumps(list(viewer.interests), ensure_ascii=False),
+        "interests_version": viewer.interests_version,
+        "language": viewer.language[:35],
+        "region": viewer.region[:8],
+        "utc_offset_hours": viewer.utc_offset_hours,
+        "changed_at_ms": now_ms,
+    }

@@ -1,0 +1,109 @@
+"""Features in the service's own database: the embedded adapter, and that of any SQL server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, or_, select
+
+from rank_svc.features.store import BucketStats, FeatureTx, Interaction, VideoRecord, VideoState, Viewer
+from rank_svc.features.stores import rows as mapping
+from rank_svc.features.stores import tables as t
+from rank_svc.features.stores.sql_tx import SqlFeatureTx, chunks
+from svc_kit.db import Database
+
+
+class SqlFeatureStore:
+    """See `FeatureStore` and `HistoryStore`."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[FeatureTx]:
+        async with self._db.write() as connection:
+            yield SqlFeatureTx(self._db, connection)
+
+    async def _rows(self, query: Any) -> Sequence[Any]:
+        async with self._db.read() as connection:
+            found: Sequence[Any] = (await connection.execute(query)).mappings().all()
+        return found
+
+    async def read(self, ids: Sequence[int]) -> Mapping[int, VideoRecord]:
+        v, s, a = t.videos, t.video_stats, t.author_stats
+        joined = v.outerjoin(s, s.c.video_id == v.c.video_id).outerjoin(a, a.c.author_id == v.c.author_id)
+        columns = [*v.c, *(s.c[name] for name in mapping.STATS), a.c.followers]
+        query = select(*columns).select_from(joined).where(v.c.video_id.in_(ids), v.c.deleted.is_(False))
+        return {
+            row["video_id"]: VideoRecord(mapping.facts(row), mapping.stats(row), max(row["followers"] or 0, 0))
+            for row in await self._rows(query)
+        }
+
+    async def buckets(self) -> Mapping[int, BucketStats]:
+        rows = await self._rows(select(t.length_buckets))
+        return {row["bucket"]: BucketStats(**{name: row[name] for name in mapping.BUCKET}) for row in rows}
+
+    async def changed_videos(self, since: tuple[int, int], limit: int) -> Sequence[VideoState]:
+        v = t.videos.c
+        query = select(t.videos).where(_after(v.changed_at_ms, v.video_id, since)).order_by(v.changed_at_ms, v.video_id)
+        return [mapping.state(row) for row in await self._rows(query.limit(limit))]
+
+    async def popular(self, slice_: str, limit: int) -> Sequence[tuple[int, float]]:
+        s, v = t.video_slices, t.videos
+        query = select(s.c.video_id, s.c.heat).join_from(s, v, s.c.video_id == v.c.video_id)
+        query = query.where(s.c.slice == slice_, s.c.heat.is_not(None), v.c.servable.is_(True))
+        rows = await self._rows(query.order_by(s.c.heat.desc(), s.c.video_id.desc()).limit(limit))
+        return [(row["video_id"], row["heat"]) for row in rows]
+
+    async def regional(self, slice_: str, ids: Collection[int]) -> Mapping[int, float]:
+        s = t.video_slices.c
+        found: dict[int, float] = {}
+        for some in chunks(ids):
+            query = select(s.video_id, s.heat).where(s.video_id.in_(some), s.slice == slice_, s.heat.is_not(None))
+            found |= {row["video_id"]: row["heat"] for row in await self._rows(query)}
+        return found
+
+    async def young(self, since_ms: int, impressions_below: int, limit: int) -> Sequence[tuple[int, int]]:
+        v, s = t.videos, t.video_stats
+        shown = func.coalesce(s.c.impressions, 0)
+        query = select(v.c.video_id, shown.label("shown")).outerjoin_from(v, s, s.c.video_id == v.c.video_id)
+        query = query.where(v.c.servable.is_(True), v.c.published_at_ms > since_ms, shown < impressions_below)
+        query = query.order_by(shown, v.c.published_at_ms.desc(), v.c.video_id.desc())
+        return [(row["video_id"], row["shown"]) for row in await self._rows(query.limit(limit))]
+
+    async def newest(self, limit: int) -> Sequence[int]:
+        v = t.videos.c
+        query = select(v.video_id).where(v.servable.is_(True)).order_by(v.published_at_ms.desc(), v.video_id.desc())
+        return [row["video_id"] for row in await self._rows(query.limit(limit))]
+
+    async def histories(self, viewer_ids: Collection[int], limit: int) -> Mapping[int, Sequence[Interaction]]:
+        h = t.viewer_history
+        found: dict[int, list[Interaction]] = {}
+        for some in chunks(sorted(viewer_ids)):
+            query = select(h).where(h.c.viewer_id.in_(some))
+            for row in await self._rows(query.order_by(h.c.viewer_id, h.c.at_ms.desc(), h.c.video_id.desc())):
+                history = found.setdefault(row["viewer_id"], [])
+                if len(history) < limit:
+                    history.append(mapping.interaction(row))
+        return found
+
+    async def viewers(self, ids: Collection[int]) -> Mapping[int, Viewer]:
+        rows = await self._rows(select(t.viewers).where(t.viewers.c.viewer_id.in_(list(ids))))
+        return {row["viewer_id"]: mapping.viewer(row) for row in rows}
+
+    async def changed_viewers(self, since: tuple[int, int], limit: int) -> Sequence[tuple[int, int]]:
+        v = t.viewers.c
+        query = select(v.changed_at_ms, v.viewer_id).where(_after(v.changed_at_ms, v.viewer_id, since))
+        rows = await self._rows(query.order_by(v.changed_at_ms, v.viewer_id).limit(limit))
+        return [(row["changed_at_ms"], row["viewer_id"]) for row in rows]
+
+
+def _after(time: Any, key: Any, since: tuple[int, int]) -> ColumnElement[bool]:
+    return or_(time > since[0], (time == since[0]) & (key > since[1]))
+
+
+def open(db: Database) -> SqlFeatureStore:
+    """The feature store in `db`."""
+    return SqlFeatureStore(db)

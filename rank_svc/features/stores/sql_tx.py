@@ -1,0 +1,169 @@
+"""Writing features in SQL: counts are added under row locks in the order of ids, so two writers can't deadlock."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Table, and_, delete, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from rank_svc.features.decay import join
+from rank_svc.features.store import MAX_HISTORY, Changes, Interaction, VideoState, Viewer
+from rank_svc.features.stores import rows as mapping
+from rank_svc.features.stores import tables as t
+from svc_kit.db import Database, upsert
+
+# SQLite takes at most 32766 parameters a statement.
+CHUNK = 500
+
+
+def chunks(items: Collection[Any]) -> list[list[Any]]:
+    """`items` in lists short enough for one statement."""
+    listed = list(items)
+    return [listed[i : i + CHUNK] for i in range(0, len(listed), CHUNK)]
+
+
+class SqlFeatureTx:
+    """See `FeatureTx`."""
+
+    def __init__(self, db: Database, connection: AsyncConnection) -> None:
+        self._db = db
+        self._connection = connection
+
+    async def claim(self, keys: Mapping[int, int]) -> set[int]:
+        c = t.counted_events.c
+        fresh = set(keys)
+        for some in chunks(keys):
+            fresh -= set((await self._connection.scalars(select(c.key).where(c.key.in_(some)))).all())
+        if fresh:
+            await self._connection.execute(
+                insert(t.counted_events), [{"key": k, "at_ms": keys[k]} for k in sorted(fresh)]
+            )
+        return fresh
+
+    async def videos(self, ids: Collection[int]) -> Mapping[int, VideoState]:
+        found: dict[int, VideoState] = {}
+        for some in chunks(sorted(ids)):
+            query = select(t.videos).where(t.videos.c.video_id.in_(some)).order_by(t.videos.c.video_id)
+            result = await self._connection.execute(query.with_for_update())
+            found |= {row["video_id"]: mapping.state(row) for row in result.mappings()}
+        return found
+
+    async def put_videos(self, states: Sequence[VideoState]) -> None:
+        await self._put(t.videos, [mapping.state_row(state) for state in states], ("video_id",))
+
+    async def _put(self, table: Table, rows: Sequence[dict[str, Any]], key: Sequence[str]) -> None:
+        for some in chunks(rows):
+            columns = [name for name in some[0] if name not in key]
+            await self._connection.execute(upsert(self._db, table, some, key=key, update=columns))
+
+    async def add(self, changes: Changes) -> None:
+        await self._add_rows(
+            t.video_stats, ("video_id",), {(i,): _as_dict(stats) for i, stats in changes.videos.items()}
+        )
+        await self._add_rows(
+            t.length_buckets, ("bucket",), {(i,): _as_dict(stats) for i, stats in changes.buckets.items()}
+        )
+        await self._add_rows(
+            t.author_stats, ("author_id",), {(i,): {"followers": n} for i, n in changes.followers.items() if n}
+        )
+        await self._add_rows(
+            t.video_slices, ("video_id", "slice"), {pair: {"heat": heat} for pair, heat in changes.slices.items()}
+        )
+
+    async def _add_rows(
+        self, table: Table, key: Sequence[str], added: Mapping[tuple[Any, ...], Mapping[str, Any]]
+    ) -> None:
+        for some in chunks(sorted(added)):
+            keys = [dict(zip(key, values, strict=True)) for values in some]
+            await self._connection.execute(upsert(self._db, table, keys, key=key))
+            columns = [table.c[name] for name in key]
+            query = select(table).where(_among(columns, some)).order_by(*columns).with_for_update()
+            result = (await self._connection.execute(query)).mappings().all()
+            rows = [_sum(dict(row), added[tuple(row[name] for name in key)]) for row in result]
+            await self._put(table, rows, key)
+
+    async def interactions(self, pairs: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], Interaction]:
+        h, found = t.viewer_history, {}
+        for some in chunks(pairs):
+            query = select(h).where(_among([h.c.viewer_id, h.c.video_id], some))
+            for row in (await self._connection.execute(query)).mappings():
+                found[row["viewer_id"], row["video_id"]] = mapping.interaction(row)
+        return found
+
+    async def put_interactions(self, rows: Mapping[tuple[int, int], Interaction], now_ms: int) -> None:
+        written = [mapping.interaction_row(viewer, made) for (viewer, _), made in sorted(rows.items(), key=_first)]
+        await self._put(t.viewer_history, written, ("viewer_id", "video_id"))
+        ids = sorted({viewer for viewer, _ in rows})
+        for viewer_id in ids:
+            await self._trim(viewer_id)
+        fresh = [mapping.viewer_row(i, Viewer(), now_ms) for i in ids]
+        for some in chunks(fresh):
+            statement = upsert(self._db, t.viewers, some, key=("viewer_id",), update=("changed_at_ms",))
+            await self._connection.execute(statement)
+
+    async def _trim(self, viewer_id: int) -> None:
+        h = t.viewer_history.c
+        count = await self._connection.scalar(
+            select(func.count()).select_from(t.viewer_history).where(h.viewer_id == viewer_id)
+        )
+        if count is None or count <= MAX_HISTORY:
+            return
+        oldest = select(h.video_id).where(h.viewer_id == viewer_id).order_by(h.at_ms, h.video_id)
+        dropped = (await self._connection.scalars(oldest.limit(count - MAX_HISTORY))).all()
+        await self._connection.execute(
+            delete(t.viewer_history).where(h.viewer_id == viewer_id, h.video_id.in_(dropped))
+        )
+
+    async def viewers(self, ids: Collection[int]) -> Mapping[int, Viewer]:
+        found: dict[int, Viewer] = {}
+        for some in chunks(sorted(ids)):
+            result = await self._connection.execute(select(t.viewers).where(t.viewers.c.viewer_id.in_(some)))
+            found |= {row["viewer_id"]: mapping.viewer(row) for row in result.mappings()}
+        return found
+
+    async def put_viewers(self, viewers: Mapping[int, Viewer], now_ms: int) -> None:
+        rows = [mapping.viewer_row(i, viewer, now_ms) for i, viewer in sorted(viewers.items())]
+        await self._put(t.viewers, rows, ("viewer_id",))
+
+    async def forget_viewer(self, viewer_id: int, now_ms: int) -> None:
+        await self._connection.execute(delete(t.viewer_history).where(t.viewer_history.c.viewer_id == viewer_id))
+        # The row stays, empty: replicas learn from its change that the viewer is gone.
+        await self._connection.execute(
+            update(t.viewers)
+            .where(t.viewers.c.viewer_id == viewer_id)
+            .values(interests="[]", language="", region="", utc_offset_hours=0, changed_at_ms=now_ms)
+        )
+
+    async def clear(self) -> None:
+        for table in (t.video_stats, t.video_slices, t.length_buckets, t.author_stats, t.viewer_history):
+            await self._connection.execute(delete(table))
+        await self._connection.execute(delete(t.viewers))
+        await self._connection.execute(delete(t.counted_events))
+
+
+def _first(item: tuple[tuple[int, int], Interaction]) -> tuple[int, int]:
+    return item[0]
+
+
+def _as_dict(stats: Any) -> dict[str, Any]:
+    return {f.name: getattr(stats, f.name) for f in fields(stats)}
+
+
+def _among(columns: Sequence[Any], keys: Sequence[tuple[Any, ...]]) -> Any:
+    """Rows whose `columns` equal one of `keys`, without row values, which not every dialect has an index for."""
+    if len(columns) == 1:
+        return columns[0].in_([key[0] for key in keys])
+    first, second = columns
+    grouped: dict[Any, list[Any]] = {}
+    for one, other in keys:
+        grouped.setdefault(one, []).append(other)
+    return or_(*(and_(first == one, second.in_(others)) for one, others in grouped.items()))
+
+
+def _sum(row: dict[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
+    for name, value in added.items():
+        row[name] = join(row[name], value) if name.startswith("heat") else row[name] + value
+    return row

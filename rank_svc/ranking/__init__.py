@@ -1,0 +1,1 @@
+"""Scores: one feature read, one model call, one value formula."""

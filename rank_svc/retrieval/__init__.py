@@ -1,0 +1,1 @@
+"""Candidates: the vector index of this replica, and the sources that draw from it."""

@@ -1,0 +1,1 @@
+"""Model versions and how they are called, whichever engine runs them."""
