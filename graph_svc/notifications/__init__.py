@@ -1,0 +1,1 @@
+"""Notifications: single facts derived from events, grouped when they are read."""
