@@ -1,4 +1,4 @@
-"""What graph_svc asks of media_svc, answered by a real server from a test's own tables."""
+"""What graph_svc asks of others, answered by real servers from a test's own tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
+from reelgraph.graph.v1 import engagement_pb2, engagement_pb2_grpc
 from reelgraph.media.v1 import uploads_pb2, uploads_pb2_grpc, videos_pb2, videos_pb2_grpc
 from svc_kit.auth import Authenticator
 from svc_kit.caller import current_caller
@@ -15,18 +16,22 @@ from svc_kit.service import Service
 from tests.support.platform import BenchPlatform, serve
 
 
-class FakeMedia:
-    """Avatars by (viewer, upload), and the ids of videos that everybody may see."""
-
-    def __init__(self) -> None:
-        self.avatars: dict[tuple[int, int], str] = {}
-        self.visible: set[int] = set()
+class _Unfaked:
+    """Methods that a test does not need."""
 
     def __getattr__(self, name: str) -> Any:
         return self._unasked
 
     async def _unasked(self, request: object, context: Context) -> NoReturn:
-        raise unavailable("This part of media_svc is not faked.")
+        raise unavailable("This is not faked.")
+
+
+class FakeMedia(_Unfaked):
+    """Avatars by (viewer, upload), and the ids of videos that everybody may see."""
+
+    def __init__(self) -> None:
+        self.avatars: dict[tuple[int, int], str] = {}
+        self.visible: set[int] = set()
 
     async def ClaimAvatar(
         self, request: uploads_pb2.ClaimAvatarRequest, context: Context
@@ -41,6 +46,26 @@ class FakeMedia:
     ) -> videos_pb2.BatchGetVideosResponse:
         found = [videos_pb2.Video(id=video_id) for video_id in request.ids if video_id in self.visible]
         return videos_pb2.BatchGetVideosResponse(videos=found)
+
+
+class FakeComments(_Unfaked):
+    """Comments that everybody may see."""
+
+    def __init__(self, visible: set[int]) -> None:
+        self._visible = visible
+
+    async def BatchGetComments(
+        self, request: engagement_pb2.BatchGetCommentsRequest, context: Context
+    ) -> engagement_pb2.BatchGetCommentsResponse:
+        found = [engagement_pb2.Comment(id=comment_id) for comment_id in request.ids if comment_id in self._visible]
+        return engagement_pb2.BatchGetCommentsResponse(comments=found)
+
+
+def fake_comments(visible: set[int]) -> Servicer:
+    """An EngagementService that knows these comments, for a service `graph` that lacks the real one."""
+    descriptor = engagement_pb2.DESCRIPTOR.services_by_name["EngagementService"]
+    add = engagement_pb2_grpc.add_EngagementServiceServicer_to_server
+    return Servicer(descriptor, FakeComments(visible), add)
 
 
 @asynccontextmanager
