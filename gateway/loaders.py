@@ -51,10 +51,6 @@ class Loaders:
         self.uploads: DataLoader[int, Upload | None] = _loader(self._uploads, SMALL_BATCH)
         self.hashtags: DataLoader[str, Hashtag | None] = _loader(self._hashtags, SMALL_BATCH)
 
-    def fresh(self, context: Context) -> Loaders:
-        """Loaders that have read nothing yet."""
-        return Loaders(context)
-
     async def relation(self, user_number: int) -> follows_pb2.Relation | None:
         """How the viewer stands to an account; None when nobody is logged in."""
         return await self.relations.load(user_number) if self._context.caller.user_id else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import strawberry
-from graphql import GraphQLError
+from graphql import GraphQLError, GraphQLSchema
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types.execution import ExecutionContext
@@ -48,18 +48,22 @@ class Mutation(
 class Schema(strawberry.Schema):
     """Errors are formatted and logged by the transports, in one place."""
 
+    @property
+    def graphql(self) -> GraphQLSchema:
+        """The schema as graphql-core knows it."""
+        return self._schema
+
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Strawberry's own log would show tracebacks of users' mistakes."""
 
 
-def build_schema(extensions: list[Any] | None = None) -> Schema:
-    """The schema; `extensions` are factories of `SchemaExtension`."""
-    found: list[type[SchemaExtension] | Any] = extensions or []
+def build_schema(extensions: Sequence[type[SchemaExtension]] = ()) -> Schema:
+    """The schema; `extensions` are made anew for each operation."""
     return Schema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
         types=[Comment, Hashtag, Notification, Session, Upload, User, Video, Viewer],
         config=StrawberryConfig(scalar_map=scalars()),
-        extensions=found,
+        extensions=list(extensions),
     )

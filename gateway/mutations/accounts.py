@@ -196,12 +196,14 @@ class AccountMutations:
                 context.clients.accounts.LogOut, accounts_pb2.LogOutRequest(idempotency_key=input.key())
             )
             ended = answer.revoked_session_id
+        context.session_ended(ended)
         return LogOutPayload(revoked_session_id=ids.encode(ids.Kind.SESSION, ended))
 
     @mutation("Ends one of the viewer's sessions.")
     @answers(RevokeSessionPayload)
     async def revoke_session(self, info: Info, input: RevokeSessionInput) -> RevokeSessionPayload:
         ended = await _revoke(info, number_in(ids.Kind.SESSION, input.session_id, "session_id"), input.key())
+        info.context.session_ended(ended)
         return RevokeSessionPayload(revoked_session_id=ids.encode(ids.Kind.SESSION, ended))
 
     @mutation("Changes the viewer's profile.")

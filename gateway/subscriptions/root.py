@@ -42,7 +42,9 @@ class Subscription:
             yield Comment.of(event.comment)
 
     @subscription("Notifications of the viewer, one for each fact.")
-    async def notification_received(self, info: Info, after: Seen = strawberry.UNSET) -> AsyncGenerator[Notification, None]:
+    async def notification_received(
+        self, info: Info, after: Seen = strawberry.UNSET
+    ) -> AsyncGenerator[Notification, None]:
         context = info.context
         context.caller.viewer()
         seen = _seen(ids.Kind.NOTIFICATION, after)

@@ -63,7 +63,9 @@ class Comment(Node):
         return self.liked if info.context.caller.user_id else None
 
     @resolved("The replies to it, oldest first.")
-    async def replies(self, info: Info, first: First = 10, after: After = strawberry.UNSET) -> Connection[CommentRef] | None:
+    async def replies(
+        self, info: Info, first: First = 10, after: After = strawberry.UNSET
+    ) -> Connection[CommentRef] | None:
         size = page_size(first)
         if self.parent_number:
             return page([], has_next=False, after=after)

@@ -35,7 +35,9 @@ class Hashtag(Node):
         )
 
     @resolved("Public videos that carry it, newest first.")
-    async def videos(self, info: Info, first: First = 10, after: After = strawberry.UNSET) -> Connection[VideoRef] | None:
+    async def videos(
+        self, info: Info, first: First = 10, after: After = strawberry.UNSET
+    ) -> Connection[VideoRef] | None:
         context = info.context
         request = search_pb2.ListHashtagVideosRequest(
             name=self.name, page_size=page_size(first), page_token=after or ""

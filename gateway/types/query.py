@@ -76,7 +76,9 @@ class Query:
         return await load_feed(info, kind, page_size(first), after)
 
     @resolved("Public videos that many watch now, best first.")
-    async def trending(self, info: Info, first: First = 10, after: After = strawberry.UNSET) -> Connection[Video] | None:
+    async def trending(
+        self, info: Info, first: First = 10, after: After = strawberry.UNSET
+    ) -> Connection[Video] | None:
         context = info.context
         request = trending_pb2.ListTrendingRequest(
             page_size=page_size(first), page_token=after or "", client=context.client

@@ -78,7 +78,9 @@ class User(Node):
         return relation.mutes if relation else None
 
     @resolved("The account's videos that the viewer may see, newest first.")
-    async def videos(self, info: Info, first: First = 10, after: After = strawberry.UNSET) -> Connection[VideoRef] | None:
+    async def videos(
+        self, info: Info, first: First = 10, after: After = strawberry.UNSET
+    ) -> Connection[VideoRef] | None:
         from gateway.types.video import Video
 
         context = info.context
@@ -95,7 +97,9 @@ class User(Node):
         return page(found, has_next=bool(answer.next_page_token), after=after)
 
     @resolved("Who follows the account, newest follow first.")
-    async def followers(self, info: Info, first: First = 10, after: After = strawberry.UNSET) -> Connection[UserRef] | None:
+    async def followers(
+        self, info: Info, first: First = 10, after: After = strawberry.UNSET
+    ) -> Connection[UserRef] | None:
         request = follows_pb2.ListFollowersRequest(
             user_id=self.number, page_size=page_size(first), page_token=after or ""
         )
@@ -103,7 +107,9 @@ class User(Node):
         return await users_page(info, answer, after)
 
     @resolved("Whom the account follows, newest follow first.")
-    async def following(self, info: Info, first: First = 10, after: After = strawberry.UNSET) -> Connection[UserRef] | None:
+    async def following(
+        self, info: Info, first: First = 10, after: After = strawberry.UNSET
+    ) -> Connection[UserRef] | None:
         request = follows_pb2.ListFolloweesRequest(
             user_id=self.number, page_size=page_size(first), page_token=after or ""
         )

@@ -147,7 +147,9 @@ class Video(Node):
         return (await info.context.loaders.engagement.load(self.number)).viewer_has_liked
 
     @resolved("Its top-level comments, newest first.")
-    async def comments(self, info: Info, first: First = 10, after: After = strawberry.UNSET) -> Connection[CommentRef] | None:
+    async def comments(
+        self, info: Info, first: First = 10, after: After = strawberry.UNSET
+    ) -> Connection[CommentRef] | None:
         from gateway.types.comment import comments_page
 
         return await comments_page(info, self.number, 0, page_size(first), after)

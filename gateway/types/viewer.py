@@ -60,7 +60,9 @@ class Viewer(Node):
         return page(found, has_next=bool(answer.next_page_token), after=after)
 
     @resolved("Videos that the viewer has watched, last watched first, each once.")
-    async def watch_history(self, info: Info, first: First = 10, after: After = strawberry.UNSET) -> Connection[VideoRef] | None:
+    async def watch_history(
+        self, info: Info, first: First = 10, after: After = strawberry.UNSET
+    ) -> Connection[VideoRef] | None:
         context = info.context
         request = watches_pb2.ListWatchHistoryRequest(page_size=page_size(first), page_token=after or "")
         answer: watches_pb2.ListWatchHistoryResponse = await context.rpc(
@@ -69,7 +71,9 @@ class Viewer(Node):
         return await videos_page(info, answer.entries, has_next=bool(answer.next_page_token), after=after)
 
     @resolved("Accounts that the viewer might follow, best first.")
-    async def suggested_users(self, info: Info, first: First = 10, after: After = strawberry.UNSET) -> Connection[UserRef] | None:
+    async def suggested_users(
+        self, info: Info, first: First = 10, after: After = strawberry.UNSET
+    ) -> Connection[UserRef] | None:
         context = info.context
         request = follows_pb2.ListSuggestionsRequest(page_size=page_size(first), page_token=after or "")
         answer: follows_pb2.ListSuggestionsResponse = await context.rpc(

@@ -1,0 +1,1 @@
+"""The HTTP side: GraphQL over HTTP, event streams, and the few pages beside them."""

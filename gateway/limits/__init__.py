@@ -1,0 +1,1 @@
+"""Limits on what one operation, and one client, may ask for."""
