@@ -6,12 +6,14 @@ import hmac
 import json
 import warnings
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from joserfc import jwt
 from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import KeySet
+from joserfc.jwk import KeySet, OKPKey
 
 from svc_kit.caller import Caller, Role
 from svc_kit.clock import Clock
@@ -34,6 +36,20 @@ class Claims:
     role: Role
     expires_at: int
     """Seconds since 1970-01-01 UTC."""
+
+
+@contextmanager
+def _promised_algorithm() -> Iterator[None]:
+    """RFC 9864 names the curve instead and the library warns; clients were promised RFC 8037's `EdDSA`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)
+        yield
+
+
+def sign(claims: Mapping[str, Any], key: OKPKey) -> str:
+    """An access token of these claims by an Ed25519 key with a `kid`."""
+    with _promised_algorithm():
+        return jwt.encode({"alg": ALGORITHM, "kid": key.kid}, dict(claims), key, algorithms=[ALGORITHM])
 
 
 class TokenVerifier:
@@ -66,9 +82,7 @@ class TokenVerifier:
             raise bad
         keys = await self._keys_for(token)
         try:
-            with warnings.catch_warnings():
-                # RFC 9864 names the curve instead; clients were promised RFC 8037's `EdDSA`.
-                warnings.simplefilter("ignore", SecurityWarning)
+            with _promised_algorithm():
                 decoded = jwt.decode(token, keys, algorithms=[ALGORITHM]).claims
             if decoded["iss"] != ISSUER or decoded["aud"] != AUDIENCE:
                 raise bad

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import warnings
 
-from joserfc import jwt
-from joserfc.errors import SecurityWarning
 from joserfc.jwk import OKPKey
 
 from graph_svc.accounts.sealing import Sealer, Unsealable
 from graph_svc.accounts.store import KeyStore, SigningKey
 from graph_svc.settings import GraphSettings
-from svc_kit.auth import ALGORITHM, AUDIENCE, ISSUER
+from svc_kit.auth import ALGORITHM, AUDIENCE, ISSUER, sign
 from svc_kit.caller import Role
 from svc_kit.clock import Clock, now_ms
 from svc_kit.telemetry import log
@@ -128,8 +125,4 @@ class AccessTokens:
             "exp": expires,
             "jti": secrets.token_hex(16),
         }
-        with warnings.catch_warnings():
-            # RFC 9864 names the curve instead; clients were promised RFC 8037's `EdDSA`.
-            warnings.simplefilter("ignore", SecurityWarning)
-            token = jwt.encode({"alg": ALGORITHM, "kid": key.kid}, claims, key, algorithms=[ALGORITHM])
-        return token, expires * 1000
+        return sign(claims, key), expires * 1000

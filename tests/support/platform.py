@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from joserfc import jwt
 from joserfc.jwk import OKPKey
 from pydantic import SecretStr
 from sqlalchemy import MetaData, column, select, table
 
 from reelgraph.events.v1.event_pb2 import Event
-from svc_kit.auth import ALGORITHM, AUDIENCE, ISSUER, Authenticator, TokenVerifier
+from svc_kit.auth import AUDIENCE, ISSUER, Authenticator, TokenVerifier, sign
 from svc_kit.bus.schemes import open_bus
 from svc_kit.cache import open_cache
 from svc_kit.caller import Caller, Role
@@ -70,7 +69,7 @@ class Tokens:
             "exp": now + lifetime_s,
             "jti": f"{user_id}-{session_id}-{now}",
         }
-        return jwt.encode({"alg": ALGORITHM, "kid": KEY_ID}, claims, self._key, algorithms=[ALGORITHM])
+        return sign(claims, self._key)
 
     def viewer(self, user_id: int, session_id: int = 1, role: Role = Role.USER) -> Caller:
         """A logged-in caller, for `Peer.call`."""
