@@ -1,0 +1,135 @@
+"""The port of the blob store, shaped after S3. Every adapter passes `tests/contract/test_blob_store.py`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class BlobStat:
+    """What is known of a blob without reading it. `etag` (no quotes) changes whenever the bytes do."""
+
+    key: str
+    size_bytes: int
+    etag: str
+    modified_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartStat:
+    """One complete part."""
+
+    number: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPart:
+    """Where and how a client puts one part."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class NoSuchBlob(Exception):
+    """There is no blob of this key."""
+
+
+class NoSuchParts(Exception):
+    """The parts were joined, dropped or never begun."""
+
+
+class WrongLength(Exception):
+    """A part had another number of bytes than announced; nothing of it was kept."""
+
+    def __init__(self, received: int, expected: int) -> None:
+        super().__init__(f"{received} bytes came, {expected} were announced")
+        self.received = received
+        self.expected = expected
+
+
+class WrongDigest(Exception):
+    """A part's bytes have another SHA-256 than announced; nothing of it was kept."""
+
+
+class BlobStore(Protocol):
+    """Immutable blobs by key (`[A-Za-z0-9._-]` in segments between slashes), and parts that are joined to blobs.
+
+    - Whatever a write acknowledged survives a crash of the machine; whatever it did not is not there, or whole.
+    - Memory is bounded whatever the size.
+    - Failures of the store itself are `AppError` UNAVAILABLE.
+    """
+
+    async def begin_parts(self, key: str) -> str:
+        """Open a place for the parts of `key`; returns its handle, at most 200 characters."""
+        ...
+
+    async def sign_part(self, handle: str, number: int, size_bytes: int, sha256: str, expires_at_ms: int) -> SignedPart:
+        """A URL to PUT part `number` (from 1) to. It signs its end, the length and, when given, the digest (hex)."""
+        ...
+
+    async def put_part(
+        self, handle: str, number: int, chunks: AsyncIterator[bytes], size_bytes: int, sha256: str = ""
+    ) -> str:
+        """Store one part as it streams in; returns its SHA-256 (hex). The same part again replaces it, whole.
+
+        Raises `WrongLength`, `WrongDigest`, `NoSuchParts`; those, a failing `chunks` and cancellation leave nothing.
+        """
+        ...
+
+    async def list_parts(self, handle: str) -> Sequence[PartStat]:
+        """Complete parts by number; none for an unknown handle."""
+        ...
+
+    async def join_parts(self, handle: str, key: str, count: int) -> BlobStat:
+        """Make parts 1 to `count` the blob `key`, and drop them. Done before, also half-way: the same answer.
+        Raises `NoSuchParts` when a part is missing."""
+        ...
+
+    async def drop_parts(self, handle: str) -> None:
+        """Remove all parts; none there is fine. Parts on their way are refused from now on."""
+        ...
+
+    async def abandoned_parts(self, begun_before_ms: int) -> Sequence[str]:
+        """Handles that were begun before a moment and neither joined nor dropped."""
+        ...
+
+    async def put_file(self, key: str, path: Path) -> BlobStat:
+        """Copy a local file to `key`, replacing what is there."""
+        ...
+
+    async def put_bytes(self, key: str, data: bytes) -> BlobStat:
+        """Store a small blob, replacing what is there."""
+        ...
+
+    async def stat(self, key: str) -> BlobStat | None:
+        """What is known of a blob; None when there is none, or the key is no valid one."""
+        ...
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start`, `length` of them or all, in pieces of at most 1 MiB. Raises `NoSuchBlob`."""
+        ...
+
+    def as_file(self, key: str) -> AbstractAsyncContextManager[Path]:
+        """A local file with the blob's bytes, to be read only, while the context lasts. Raises `NoSuchBlob`."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove a blob; none there is fine."""
+        ...
+
+    async def delete_prefix(self, prefix: str) -> None:
+        """Remove all blobs whose key begins with `prefix`, which ends with a slash."""
+        ...
+
+    async def list(self, prefix: str, after: str = "", limit: int = 1000) -> Sequence[BlobStat]:
+        """Blobs whose key begins with `prefix` (which ends with a slash), by key, above `after`."""
+        ...
+
+    async def close(self) -> None:
+        """Release everything. Idempotent."""
+        ...

@@ -1,0 +1,6 @@
+"""Adapters of the blob store by URL scheme.
+
+Each module has `async def open(url, context) -> BlobStore`.
+"""
+
+SCHEMES = {"file": "media_svc.blobs.stores.local"}

@@ -1,0 +1,77 @@
+"""This service from a platform."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from media_svc.blobs.open_context import BlobContext
+from media_svc.blobs.store import BlobStore
+from media_svc.blobs.stores import SCHEMES as BLOB_SCHEMES
+from media_svc.context import MediaContext
+from media_svc.delivery.routes import Delivery
+from media_svc.delivery.stores.sql import SqlPlaybackDirectory
+from media_svc.delivery.urls import UrlSigner
+from media_svc.schema import outbox, replies
+from media_svc.settings import MediaSettings
+from media_svc.transactions import MediaTransactions
+from media_svc.transcode.wiring import build_transcode
+from media_svc.uploads.wiring import build_uploads
+from media_svc.videos.wiring import build_videos
+from svc_kit.backends import resolve
+from svc_kit.bus.relay import OutboxRelay
+from svc_kit.db import connect
+from svc_kit.service import Job, Platform, Service
+from svc_kit.uow import UnitOfWork
+from svc_kit.wakeups import Wakeups
+
+BLOBS_SETTING = "REELGRAPH_BLOBS_URL"
+
+
+async def build(platform: Platform, stack: AsyncExitStack, settings: MediaSettings | None = None) -> Service:
+    """The service `media`. `stack` closes what it opens; its tables must exist before it is called."""
+    context = await _context(platform, stack, settings or MediaSettings())
+    uploads = build_uploads(context)
+    videos = build_videos(context)
+    transcode = build_transcode(context)
+    relay = OutboxRelay(context.db, platform.bus, platform.clock, name="media.relay")
+    delivery = Delivery(context.urls, SqlPlaybackDirectory(context.db), context.blobs)
+    return Service(
+        "media",
+        servicers=[uploads.servicer, videos.servicer],
+        workers=[*uploads.workers, *videos.workers, *transcode.workers, Job(relay.name, relay.run)],
+        http_routes=[*uploads.routes, *delivery.routes(context.settings.cors_origins)],
+        checks={"blobs": lambda: _check_blobs(context.blobs), "ffmpeg": transcode.check},
+    )
+
+
+async def _context(platform: Platform, stack: AsyncExitStack, settings: MediaSettings) -> MediaContext:
+    db = connect(platform.settings.service_db_url("media"))
+    stack.push_async_callback(db.close)
+    uow = UnitOfWork(db, outbox, replies, platform.ids, platform.clock)
+    wakeups = Wakeups(platform.cache, platform.clock)
+    stack.push_async_callback(wakeups.close)
+    blobs = await _open_blobs(platform)
+    stack.push_async_callback(blobs.close)
+    return MediaContext(platform, settings, db, uow, MediaTransactions(uow), blobs, wakeups, _urls(platform, settings))
+
+
+async def _open_blobs(platform: Platform) -> BlobStore:
+    url = platform.settings.embedded_url("blobs", "file://{dir}/blobs")
+    secret = platform.settings.secret.get_secret_value().encode()
+    context = BlobContext(secret, lambda: platform.settings.public_url, platform.clock)
+    opened: BlobStore = await resolve(BLOBS_SETTING, url, BLOB_SCHEMES).open(url, context)
+    return opened
+
+
+def _urls(platform: Platform, settings: MediaSettings) -> UrlSigner:
+    return UrlSigner(
+        platform.settings.secret.get_secret_value().encode(),
+        lambda: platform.settings.public_url,
+        platform.clock,
+        public_s=settings.playback_ttl_s,
+        restricted_s=settings.restricted_playback_ttl_s,
+    )
+
+
+async def _check_blobs(blobs: BlobStore) -> None:
+    await blobs.stat("check/none")

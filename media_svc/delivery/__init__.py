@@ -1,0 +1,1 @@
+"""Playback over HTTP: signed playlists, segments and pictures, and public avatars."""

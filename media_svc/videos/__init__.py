@@ -1,0 +1,1 @@
+"""Videos, and the one place that decides who may see them."""
