@@ -45,7 +45,7 @@ class SqliteConsumer:
         def work(db: sqlite3.Connection) -> dict[str, int]:
             versions = sql.purge(db, now, is_gone)
             sql.join(db, self._group, self.member, self._topics, self._bus.partitions, expires)
-            return {**versions, self._group: sql.bump(db, self._group)}
+            return {**versions, self._group: sql.version(db, self._group)}
 
         self._bus.learn({}, await self._bus.threads.write(work))
 

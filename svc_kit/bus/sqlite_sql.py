@@ -121,9 +121,17 @@ def bump(db: sqlite3.Connection, group: str) -> int:
     return int(db.execute(sql, (group,)).fetchall()[0][0])
 
 
+def version(db: sqlite3.Connection, group: str) -> int:
+    """The version of a group that has members."""
+    return int(db.execute("SELECT version FROM groups WHERE name = ?", (group,)).fetchone()[0])
+
+
 def join(db: sqlite3.Connection, group: str, member: str, topics: Sequence[str], partitions: int, expires: int) -> None:
-    """Add a member. Its partitions exist from now on, so that retention waits for the group."""
-    db.execute("INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?)", (group, member, json.dumps(list(topics)), expires))
+    """Add a member where it is not one. Its partitions exist from now on, so that retention waits for the group."""
+    row = (group, member, json.dumps(list(topics)), expires)
+    if not db.execute("INSERT OR IGNORE INTO members VALUES (?, ?, ?, ?)", row).rowcount:
+        return
+    bump(db, group)
     db.executemany(
         "INSERT OR IGNORE INTO positions (grp, topic, part) VALUES (?, ?, ?)",
         [(group, *position) for position in positions_of(topics, partitions)],
@@ -161,13 +169,11 @@ def rebalance(db: sqlite3.Connection, group: str, member: str, partitions: int) 
         "UPDATE positions SET owner = ?, generation = generation + 1 WHERE grp = ? AND topic = ? AND part = ?", take
     )
     if give:
-        version = bump(db, group)
-    else:
-        version = db.execute("SELECT version FROM groups WHERE name = ?", (group,)).fetchone()[0]
+        bump(db, group)
     held = db.execute(
         "SELECT topic, part, generation, next_offset FROM positions WHERE grp = ? AND owner = ?", (group, member)
     )
-    return version, {(topic, part): Held(generation, start) for topic, part, generation, start in held}
+    return version(db, group), {(topic, part): Held(generation, start) for topic, part, generation, start in held}
 
 
 def commit(
