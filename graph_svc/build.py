@@ -9,6 +9,10 @@ from sqlalchemy import literal, select
 
 from graph_svc.accounts.wiring import build_accounts
 from graph_svc.context import Domain, GraphContext
+from graph_svc.engagement.wiring import build_engagement
+from graph_svc.follows.wiring import build_follows
+from graph_svc.moderation.wiring import build_moderation
+from graph_svc.notifications.wiring import build_notifications
 from graph_svc.schema import outbox, replies
 from graph_svc.settings import GraphSettings
 from svc_kit.bus.relay import OutboxRelay
@@ -17,6 +21,7 @@ from svc_kit.errors import AppError
 from svc_kit.service import Job, Platform, Service
 from svc_kit.telemetry import log
 from svc_kit.uow import UnitOfWork
+from svc_kit.wakeups import Wakeups
 
 PRUNE_S = 600.0
 PRUNE_BATCH = 1000
@@ -46,8 +51,15 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: GraphSettin
 
 async def _wire(context: GraphContext) -> list[Domain]:
     """Every domain, by the `build_<domain>` of its `wiring.py`; what one offers to another is passed on here."""
+    platform = context.platform
+    wakeups = Wakeups(platform.cache, platform.clock)
+    context.stack.push_async_callback(wakeups.close)
     accounts = await build_accounts(context)
-    return [accounts]
+    follows = await build_follows(context, accounts.queries)
+    engagement = await build_engagement(context, follows.queries, accounts.queries, wakeups)
+    notifications = await build_notifications(context, follows.queries, wakeups)
+    moderation = await build_moderation(context, engagement.remove_comment)
+    return [accounts, follows, engagement, notifications, moderation]
 
 
 async def _check(db: Database) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 from graph_svc.settings import GraphSettings
 from svc_kit.caller import Caller
@@ -39,6 +40,6 @@ class Domain:
 class Engagement(Domain):
     """The wired engagement domain, and what moderation needs of it."""
 
-    remove_comment: Callable[[Caller, int], Awaitable[None]]
+    remove_comment: Callable[[Caller, int], Coroutine[Any, Any, None]]
     """Delete a comment for a moderator, whoever wrote it; a deleted one stays so. Raises NOT_FOUND on `subject_id`
     for an unknown one."""

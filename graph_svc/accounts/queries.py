@@ -44,6 +44,14 @@ class AccountQueries:
         ids = await self._store.ids_by_name(keys) if keys else {}
         return await self.by_id([ids[key] for key in keys if key in ids])
 
+    async def existing(self, ids: Sequence[int]) -> frozenset[int]:
+        """Those of the ids that are accounts."""
+        return frozenset(account.id for account in await self.by_id(ids))
+
+    async def ids(self, usernames: Sequence[str]) -> list[int]:
+        """The accounts with these names, in order, each once; unknown ones are left out."""
+        return [account.id for account in await self.by_username(usernames)]
+
     async def page(self, size: int, token: str) -> AccountPage:
         """A page of all accounts; at most 1000, 500 when `size` is 0."""
         limit = page_size(size, default=500, most=1000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from argon2 import PasswordHasher
 
 from graph_svc.accounts.commands import AccountCommands, AccountLimits
@@ -24,7 +26,14 @@ from svc_kit.rpc.server import Servicer
 from svc_kit.service import Job
 
 
-async def build_accounts(context: GraphContext) -> Domain:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounts(Domain):
+    """The wired domain, and the accounts that others ask of it."""
+
+    queries: AccountQueries
+
+
+async def build_accounts(context: GraphContext) -> Accounts:
     """`AccountService` and the upkeep of keys and sessions."""
     platform, settings, clock = context.platform, context.settings, context.platform.clock
     secret = platform.settings.secret.get_secret_value().encode()
@@ -55,7 +64,7 @@ async def build_accounts(context: GraphContext) -> Domain:
         settings=settings,
     )
     queries = AccountQueries(store, revocations, TokenSigner(secret, "pages of accounts"), clock)
-    return Domain(
+    return Accounts(
         servicers=[
             Servicer(
                 accounts_pb2.DESCRIPTOR.services_by_name["AccountService"],
@@ -64,4 +73,5 @@ async def build_accounts(context: GraphContext) -> Domain:
             )
         ],
         workers=[Job("graph.accounts.upkeep", AccountUpkeep(store, ring, clock).run)],
+        queries=queries,
     )

@@ -39,7 +39,7 @@ def edge_of(event: Event) -> Edge | None:
 
 
 async def rebuild_follow_graph(store: FollowStore, graph: FollowGraph, ids: IdGenerator) -> int:
-    """Make the graph hold what truth holds; how many follows that is. Safe while serving: what changes meanwhile stays."""
+    """Make the graph hold what truth holds; how many follows that is. Safe while serving: later changes stay."""
     started, key, active = ids.next(), (0, 0), 0
     while True:
         edges = await store.follows_after(key, REBUILD_PAGE)

@@ -1,0 +1,1 @@
+"""Likes, comments and shares, and their counters."""
