@@ -2,32 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from sqlalchemy import literal, select
 
 from feed_svc.context import Domain, FeedContext
+from feed_svc.fanout.wiring import build_fanout
+from feed_svc.feeds.wiring import build_feeds
 from feed_svc.schema import outbox, replies
 from feed_svc.settings import FeedSettings
-from svc_kit.db import connect
-from svc_kit.service import Platform, Service
+from feed_svc.upkeep import keep_tidy
+from feed_svc.watches.wiring import build_watches
+from svc_kit.bus.relay import OutboxRelay
+from svc_kit.db import Database, connect
+from svc_kit.service import Job, Platform, Service
 from svc_kit.uow import UnitOfWork
 
 
+@dataclass(frozen=True, slots=True)
+class _Wired:
+    """All domains, and what is forgotten after a while."""
+
+    domains: list[Domain]
+    prunes: list[Callable[[], Awaitable[int]]]
+
+
 async def build(platform: Platform, stack: AsyncExitStack, settings: FeedSettings | None = None) -> Service:
-    """The service `feed`. `stack` closes what it opens; its tables must exist before it is called."""
+    """The service `feed`. `stack` closes what it opens; its tables must exist before anything is called."""
     db = connect(platform.settings.service_db_url("feed"))
     stack.push_async_callback(db.close)
     uow = UnitOfWork(db, outbox, replies, platform.ids, platform.clock)
     context = FeedContext(platform, db, uow, settings or FeedSettings(), stack)
-    domains = await _wire(context)
+    wired = await _wire(context)
+    relay = OutboxRelay(db, platform.bus, platform.clock, name="feed.relay")
+    prunes = [uow.prune_replies, *wired.prunes]
     return Service(
         "feed",
-        servicers=[servicer for domain in domains for servicer in domain.servicers],
-        workers=[job for domain in domains for job in domain.workers],
-        rebuilds={name: rebuild for domain in domains for name, rebuild in domain.rebuilds.items()},
-        checks={name: check for domain in domains for name, check in domain.checks.items()},
+        servicers=[servicer for domain in wired.domains for servicer in domain.servicers],
+        workers=[
+            Job("feed.relay", relay.run),
+            Job("feed.upkeep", lambda: keep_tidy(prunes, platform.clock)),
+            *(job for domain in wired.domains for job in domain.workers),
+        ],
+        rebuilds={name: rebuild for domain in wired.domains for name, rebuild in domain.rebuilds.items()},
+        checks={
+            "feed database": lambda: _check(db),
+            **{name: check for domain in wired.domains for name, check in domain.checks.items()},
+        },
     )
 
 
-async def _wire(context: FeedContext) -> list[Domain]:
+async def _wire(context: FeedContext) -> _Wired:
     """Every domain, by the `build_<domain>` of its `wiring.py`; what one offers to another is passed on here."""
-    return []
+    fanout = await build_fanout(context)
+    feeds = await build_feeds(context, fanout, trending=None)
+    watches = await build_watches(context, feeds.videos, feeds.cursors, feeds.acted)
+    return _Wired([fanout, feeds, watches], [*fanout.prunes, *feeds.prunes, *watches.prunes])
+
+
+async def _check(db: Database) -> None:
+    async with db.read() as connection:
+        await connection.execute(select(literal(1)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from feed_svc.fanout.queries import FollowedVideos
@@ -155,8 +155,12 @@ class Activity:
         self._noted: dict[int, int] = {}
         self._remembered = remembered
 
-    async def note(self, user_id: int) -> None:
-        """The viewer reads now."""
+    async def note_all(self, user_ids: Sequence[int]) -> None:
+        """These viewers read now."""
+        for user_id in dict.fromkeys(user_ids):
+            await self._note(user_id)
+
+    async def _note(self, user_id: int) -> None:
         now = now_ms(self._clock)
         if now - self._noted.get(user_id, 0) < self._every_ms:
             return

@@ -1,4 +1,4 @@
-"""Hydration: what a viewer may see and how they stand to others, each under a deadline and a breaker, with a fallback."""
+"""Hydration: what a viewer may see and how they stand to others, under deadlines and breakers, with fallbacks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Visible:
 
 
 class Hydrator:
-    """Asks `VideoDirectory`; when it is late or down, answers from this service's own projection, public videos alone."""
+    """Asks `VideoDirectory`; when it is late or down, answers from this service's projection, public videos alone."""
 
     def __init__(self, videos: VideoDirectory, known: KnownVideos, breaker: Breaker, deadline_s: float) -> None:
         self._videos = videos
@@ -41,7 +41,7 @@ class Hydrator:
         self._deadline_s = deadline_s
 
     async def visible(self, viewer_id: int, video_ids: Sequence[int]) -> Visible:
-        """Those of these videos that the viewer may see. Raises UNAVAILABLE when the projection can't be read either."""
+        """Those of these videos that the viewer may see. Raises UNAVAILABLE when the projection can't be read, too."""
         if not video_ids:
             return Visible({}, is_verified=True)
         try:

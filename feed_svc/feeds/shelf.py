@@ -1,4 +1,4 @@
-"""Where snapshots are kept: the cache for all processes, this process's memory, and durable pages of what was served."""
+"""Where snapshots are kept: the cache, this process's memory, and durable pages of what was served."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = log(__name__)
 
 
 class Shelf:
-    """Finds and saves snapshots. The cache decides between processes; without it, each process goes on from its memory."""
+    """Finds and saves snapshots. The cache decides between processes; without it, each goes on from its memory."""
 
     def __init__(
         self,

@@ -24,8 +24,8 @@ _log = log(__name__)
 
 
 class Spool(Generic[T]):
-    """Hands entries to `sink` in batches, in order, again while it is down. Full: the oldest entry is dropped and counted.
-    A batch that `sink` refuses for good is dropped, too."""
+    """Hands entries to `sink` in batches, in order, again while it is down. Full: the oldest entry is dropped and
+    counted. A batch that `sink` refuses for good is dropped, too."""
 
     def __init__(self, name: str, sink: Callable[[Sequence[T]], Awaitable[None]], clock: Clock, entries: int) -> None:
         self.name = name

@@ -51,6 +51,8 @@ VERIFIED_AHEAD = 120
 FEW = 100
 """Fewer candidates than this, from sources that all answered, are all there are."""
 AGAIN_LIMIT = 200
+AGAIN_STEP = 0.1
+"""Keeps what was seen in the order of when, but for variety."""
 
 R = TypeVar("R")
 _log = log(__name__)
@@ -123,6 +125,21 @@ class TailBuilder:
         self._popular = popular
         self._settings = settings
         self._clock = clock
+
+    @property
+    def is_degraded(self) -> bool:
+        """The ranker's breaker is open: a tail built now would not be ranked."""
+        return self._ranker_breaker.is_open
+
+    def popular(self, viewer: Viewer, relations: Relations) -> Tail:
+        """Popular videos from memory, best first; nothing is asked."""
+        barred = relations.blocked | relations.muted | ({viewer.id} - {0})
+        merged = merge(c for c in self._popular.candidates() if c.author_id not in barred)
+        request = TailRequest(viewer, relations, frozenset(), frozenset())
+        context = ViewerContext(viewer.id, viewer.client, (), (), 0)
+        work = _Work(request, context, taste_of((), ()), frozenset(), 0)
+        scores = {video.video_id: -float(place) for place, video in enumerate(merged)}
+        return self._present(work, merged, None, scores, {}, verified=False)
 
     async def build(self, request: TailRequest) -> Tail:
         """A tail of what the viewer has not seen; when a snapshot begins and there is nothing of that, of anything
@@ -230,7 +247,7 @@ class TailBuilder:
         return self._present(work, [*left, *rest], ranked, scores, facts, verified=visible.is_verified)
 
     async def _rank(self, work: _Work, merged: Sequence[Merged]) -> Ranked | None:
-        if not merged:
+        if not merged or merged[0].source == AGAIN:
             return Ranked({}, "")
         ids = [video.video_id for video in merged]
         followed = [video.author_id in work.request.relations.followees for video in merged]
@@ -247,7 +264,7 @@ class TailBuilder:
         self, work: _Work, merged: Sequence[Merged], ranked: Ranked | None, ages_h: Mapping[int, float]
     ) -> dict[int, float]:
         if merged and merged[0].source == AGAIN:
-            return {video.video_id: video.score for video in merged}
+            return {video.video_id: -AGAIN_STEP * place for place, video in enumerate(merged)}
         return scores_of(
             merged,
             ranked.scores if ranked else {},
