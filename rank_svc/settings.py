@@ -47,6 +47,8 @@ class RankSettings(BaseSettings):
 
     refresh_s: float = Field(0.5, gt=0)
     """How often a replica looks for new, changed and deleted videos."""
+    viewer_refresh_s: float = Field(2.0, gt=0)
+    """How often a replica looks for viewers whose history changed."""
     refresh_overlap_s: float = Field(10.0, ge=0)
     """How far back it looks again, for rows that were committed late."""
     model_check_s: float = Field(5.0, gt=0)

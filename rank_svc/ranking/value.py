@@ -1,0 +1,35 @@
+"""One number of many predictions: what showing a video is worth."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rank_svc.scorers.store import Floats, Predictions
+from rank_svc.settings import RankSettings
+
+
+def value(
+    predictions: Predictions,
+    affinity: Floats,
+    typical_watch_ms: Floats,
+    typical_completion: Floats,
+    settings: RankSettings,
+) -> Floats:
+    """[n] sum of weight * prediction. Completion and watch time count against what is typical for the length: t / (t +
+    typical), 0 to 1, one half for a typical one; so a short clip does not win by being short."""
+    p = predictions.values
+    total = (
+        settings.weight_like * p["like"]
+        + settings.weight_comment * p["comment"]
+        + settings.weight_share * p["share"]
+        + settings.weight_completion * _against(p["completion"], typical_completion)
+        + settings.weight_watch * _against(p["watch_ms"], typical_watch_ms)
+        + settings.weight_negative * p["negative"]
+        + settings.weight_affinity * affinity
+    )
+    return total.astype(np.float32)
+
+
+def _against(predicted: Floats, typical: Floats) -> NDArray[np.float32]:
+    return predicted / np.maximum(predicted + typical, 1e-6)
