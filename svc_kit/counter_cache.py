@@ -1,7 +1,8 @@
-"""Sums of counters in Redis, before `svc_kit.counters.CounterStore`. Whatever Redis does, answers are right or a minute old.
+"""Sums of counters in Redis, before `svc_kit.counters.CounterStore`. Whatever Redis does, answers are right or a
+minute old.
 
-One entry a subject holds the sums of its kinds and the subject's version at the time they were read; counting raises the
-version. An entry of another version is not used, so a slow reader can't put back what has changed meanwhile.
+One entry a subject holds the sums of its kinds and the subject's version at the time they were read; counting
+raises the version. An entry of another version is not used, so a slow reader can't put back what has changed meanwhile.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ class CachedCounters:
         try:
             async with self._cache.pipeline(transaction=False) as pipeline:
                 for subject in subjects:
-                    pipeline.incr(self._version_key(subject))
-                    pipeline.expire(self._version_key(subject), VERSION_S)
-                    pipeline.delete(self._entry_key(subject))
+                    _ = pipeline.incr(self._version_key(subject))
+                    _ = pipeline.expire(self._version_key(subject), VERSION_S)
+                    _ = pipeline.delete(self._entry_key(subject))
                 await pipeline.execute()
         except (RedisError, OSError) as error:
             self._complain("invalidate", error)
@@ -93,7 +94,7 @@ class CachedCounters:
             async with self._cache.pipeline(transaction=False) as pipeline:
                 for subject, totals in sums.items():
                     entry = json.dumps([versions[subject], totals], separators=(",", ":"))
-                    pipeline.set(self._entry_key(subject), entry, ex=ENTRY_S)
+                    _ = pipeline.set(self._entry_key(subject), entry, ex=ENTRY_S)
                 await pipeline.execute()
         except (RedisError, OSError) as error:
             self._complain("fill", error)

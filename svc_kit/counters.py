@@ -1,7 +1,9 @@
-"""Counters kept from events: right after every redelivery, replay and dead letter, and at once for the viewer who acted.
+"""Counters kept from events: right after every redelivery, replay and dead letter, and at once for the viewer who
+acted.
 
-A delivery counts when its event is not in `counted_events`; that row and the totals commit together. Those rows are kept for
-a week. For an older event (its id tells) the offset decides: at or below `last_offset` it has been counted.
+A delivery counts when its event is not in `counted_events`; that row and the totals commit together. Those rows
+are kept for a week. For an older event (its id tells) the offset decides: at or below `last_offset` it has been
+counted.
 """
 
 from __future__ import annotations
@@ -104,7 +106,8 @@ _Part = tuple[int, str, str, int]
 
 
 class CounterStore:
-    """Counters of one database. `name` tells stores apart that count the same events in one database for different kinds."""
+    """Counters of one database. `name` tells stores apart that count the same events in one database for
+    different kinds."""
 
     def __init__(self, db: Database, clock: Clock, name: str = "main") -> None:
         self._db = db
@@ -218,7 +221,8 @@ class CounterStore:
         return {(s, kind) for payload in payloads for s, kind, _ in deltas_of(Event.FromString(payload))}
 
     async def reset(self, subject: int, kind: str, total: int) -> None:
-        """Make the sum `total` as of the events counted so far. What was counted stays counted, so replays change nothing."""
+        """Make the sum `total` as of the events counted so far. What was counted stays counted, so replays change
+        nothing."""
         async with self._db.write() as connection:
             await self._rebase(connection, {(subject, kind): total})
 

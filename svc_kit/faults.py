@@ -13,7 +13,8 @@ VARIABLE = "REELGRAPH_CRASH_AT"
 
 
 def crash_points(environ: Mapping[str, str] | None = None) -> CrashPoint:
-    """The crash points of one object: `REELGRAPH_CRASH_AT=<name>[:<n>]` is SIGKILL at the n-th hit (default 1) of `name`.
+    """The crash points of one object: `REELGRAPH_CRASH_AT=<name>[:<n>]` is SIGKILL at the n-th hit (default 1) of
+    `name`.
 
     Does nothing when the variable is unset, and never anything in production.
     """

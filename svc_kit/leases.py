@@ -23,7 +23,8 @@ def lease_table(metadata: MetaData) -> Table:
 
 
 class Lease:
-    """One holder's view of a lease. Whoever acts under it must be harmless when it acts late: a paused process can't know.
+    """One holder's view of a lease. Whoever acts under it must be harmless when it acts late: a paused process
+    can't know.
 
     `holder`: `svc_kit.liveness.new_holder()`, so that a killed process of this machine is not waited for.
     """

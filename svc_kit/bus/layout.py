@@ -14,7 +14,8 @@ MAX_PAYLOAD_BYTES = 1 << 20
 
 
 def partition_of(key: int, partitions: int) -> int:
-    """The partition of a key: CRC-32 of its 8 big-endian bytes, modulo. Kafka clients call this partitioner `consistent`."""
+    """The partition of a key: CRC-32 of its 8 big-endian bytes, modulo. Kafka clients call this partitioner
+    `consistent`."""
     return zlib.crc32(key.to_bytes(8, "big", signed=True)) % partitions
 
 

@@ -53,7 +53,8 @@ class Consumer(Protocol):
 
     @property
     def epoch(self) -> int:
-        """Changes whenever the partitions of this member do, or where they go on; what was remembered of them may be stale then."""
+        """Changes whenever the partitions of this member do, or where they go on; what was remembered of them may
+        be stale then."""
         ...
 
     async def poll(self, limit: int, wait_s: float) -> Sequence[Delivery]:
@@ -63,12 +64,13 @@ class Consumer(Protocol):
 
     async def commit(self, deliveries: Sequence[Delivery]) -> None:
         """Mark these, and all before them in their partitions, as handled by the group. Durable on return.
-        Raises `Fenced` when another member holds one of the partitions by now, or the group was moved there; the others are
-        marked all the same, or come again."""
+        Raises `Fenced` when another member holds one of the partitions by now, or the group was moved there; the
+        others are marked all the same, or come again."""
         ...
 
     async def seek(self, offsets: Mapping[Position, int]) -> None:
-        """Move the group's committed offsets: the next delivery of each partition is the first at or above its offset."""
+        """Move the group's committed offsets: the next delivery of each partition is the first at or above its
+        offset."""
         ...
 
 
@@ -79,10 +81,12 @@ class Fenced(Exception):
 class Bus(Protocol):
     """A durable log in partitions, read by consumer groups, at least once.
 
-    - Records of one (topic, key) go to one partition, in the order published; the number of partitions is fixed at creation.
+    - Records of one (topic, key) go to one partition, in the order published; the number of partitions is fixed
+      at creation.
     - A new group begins at the oldest record.
     - A record is delivered to one member of each group; a member's partitions are its alone.
-    - The same event id may be in the log twice (a relay that died between publishing and marking): consumers are idempotent.
+    - The same event id may be in the log twice (a relay that died between publishing and marking): consumers are
+      idempotent.
     """
 
     @property
@@ -91,8 +95,8 @@ class Bus(Protocol):
         ...
 
     async def publish(self, records: Sequence[Record]) -> None:
-        """Append, all or none for one (topic, partition). Durable on return. Raises `svc_kit.errors.AppError` UNAVAILABLE
-        when the bus can't take them now; then some may be in the log all the same."""
+        """Append, all or none for one (topic, partition). Durable on return. Raises `svc_kit.errors.AppError`
+        UNAVAILABLE when the bus can't take them now; then some may be in the log all the same."""
         ...
 
     def consumer(self, group: str, topics: Sequence[str]) -> AbstractAsyncContextManager[Consumer]:
@@ -108,7 +112,8 @@ class Bus(Protocol):
         ...
 
     async def bury(self, group: str, delivery: Delivery, error: str) -> None:
-        """Put a delivery into the group's dead-letter queue. Durable on return; burying the same one again changes nothing."""
+        """Put a delivery into the group's dead-letter queue. Durable on return; burying the same one again
+        changes nothing."""
         ...
 
     async def dead_letters(self, group: str, limit: int = 1000) -> Sequence[DeadLetter]:

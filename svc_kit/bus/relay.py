@@ -36,7 +36,8 @@ class OutboxRelay:
     """Publishes rows of `outbox` that are not marked, then marks them. A worker, see `svc_kit.service.Worker`.
 
     Rows are found by not being marked, never by a high-water mark: a transaction that commits late has a low number.
-    A lease keeps a second relay of the same outbox waiting; should both run for a moment, events come twice, which is allowed.
+    A lease keeps a second relay of the same outbox waiting; should both run for a moment, events come twice,
+    which is allowed.
     """
 
     def __init__(
@@ -89,7 +90,8 @@ class OutboxRelay:
                 await asyncio.shield(self._lease.release())
 
     async def flush(self) -> int:
-        """Publish all that is unpublished now; how many. None while another process relays. Raises what bus and database do."""
+        """Publish all that is unpublished now; how many. None while another process relays. Raises what bus and
+        database do."""
         total = 0
         while moved := await self._publish_some():
             total += moved

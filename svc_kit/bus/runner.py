@@ -1,4 +1,5 @@
-"""Runs a handler over the events of a consumer group: at least once, in order for each entity, past what it can't handle."""
+"""Runs a handler over the events of a consumer group: at least once, in order for each entity, past what it can't
+handle."""
 
 from __future__ import annotations
 
@@ -42,8 +43,8 @@ class Handler(Protocol):
     """What a group does with events."""
 
     async def handle(self, batch: Sequence[Envelope]) -> None:
-        """Apply events, in order for each key. Called again with the same ones after a failure, maybe in smaller batches:
-        must be idempotent, and must leave nothing half-applied that a repetition would not complete."""
+        """Apply events, in order for each key. Called again with the same ones after a failure, maybe in smaller
+        batches: must be idempotent, and must leave nothing half-applied that a repetition would not complete."""
         ...
 
 
@@ -58,9 +59,9 @@ class _Stopped(Exception):
 class EventWorker:
     """One member of a consumer group that runs a handler. A worker, see `svc_kit.service.Worker`.
 
-    A failed batch is tried again without end while a dependency is down (transient errors), with growing pauses. Any other
-    error: its events are tried one by one, and one that fails `attempts` times goes to the group's dead letters; later events
-    of its entity follow it there in order, events of other entities go on.
+    A failed batch is tried again without end while a dependency is down (transient errors), with growing pauses.
+    Any other error: its events are tried one by one, and one that fails `attempts` times goes to the group's dead
+    letters; later events of its entity follow it there in order, events of other entities go on.
     """
 
     def __init__(
@@ -122,7 +123,8 @@ class EventWorker:
             self._stopped.set()
 
     async def drain(self) -> None:
-        """Finish the batch at hand and return when `run` has; a batch that waits for a dependency is left for another time."""
+        """Finish the batch at hand and return when `run` has; a batch that waits for a dependency is left for
+        another time."""
         self._stopping.set()
         await self._stopped.wait()
 
@@ -266,7 +268,8 @@ def _named(batch: Sequence[Envelope]) -> Iterator[None]:
 
 
 async def caught_up(bus: Bus, group: str, topics: Sequence[str], clock: Clock, timeout_s: float) -> None:
-    """Return when `group` has committed all that is on the bus. Raises TimeoutError after `timeout_s` seconds of `clock`."""
+    """Return when `group` has committed all that is on the bus. Raises TimeoutError after `timeout_s` seconds of
+    `clock`."""
     deadline = clock.monotonic() + timeout_s
     while lag := await bus.lag(group, topics):
         if clock.monotonic() >= deadline:

@@ -1,9 +1,9 @@
 """The bus in one SQLite file, for all processes of one machine.
 
-What `publish` and `bury` acknowledged survives a killed process and a power failure: those commits are flushed to the disk
-(`synchronous=full`), for the relay forgets an event once the bus has it. Offsets and leases are written without a flush: they
-survive a killed process, and what a power failure takes of them comes again. `synchronous=normal` flushes nothing at commit
-and survives a killed process only.
+What `publish` and `bury` acknowledged survives a killed process and a power failure: those commits are flushed to
+the disk (`synchronous=full`), for the relay forgets an event once the bus has it. Offsets and leases are written
+without a flush: they survive a killed process, and what a power failure takes of them comes again.
+`synchronous=normal` flushes nothing at commit and survives a killed process only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from svc_kit.bus import sqlite_sql as sql
 from svc_kit.bus.layout import DEFAULT_PARTITIONS, check_records, check_topics, positions_of
@@ -36,21 +36,23 @@ PRUNE_BATCH = 1000
 
 
 async def open(url: str, clock: Clock) -> Bus:
-    """Open `sqlite:///relative/path` or `sqlite:////absolute/path`, with `?partitions=8&synchronous=full&retention_hours=0`.
+    """Open `sqlite:///relative/path` or `sqlite:////absolute/path`, with
+    `?partitions=8&synchronous=full&retention_hours=0`.
 
-    `partitions` is fixed when the file is made; another value later raises ValueError. `retention_hours`: remove records
-    older than that which every group has committed; 0 keeps all.
+    `partitions` is fixed when the file is made; another value later raises ValueError. `retention_hours`: remove
+    records older than that which every group has committed; 0 keeps all.
     """
-    parts = urlsplit(url)
-    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    location, _, query = url.partition("?")
+    path = location.removeprefix("sqlite:///")
+    options = {name: values[-1] for name, values in parse_qs(query).items()}
     synchronous = options.pop("synchronous", "full")
     if synchronous not in ("full", "normal"):
         raise ValueError(f"synchronous={synchronous}: valid: full, normal")
     partitions, hours = int(options.pop("partitions", "0")), float(options.pop("retention_hours", "0"))
-    if options or parts.netloc or len(parts.path) < 2:
+    if options or path in ("", location):
         raise ValueError(f"bus URL {url}: expected sqlite:///path[?partitions=&synchronous=&retention_hours=]")
     return await SqliteBus.open(
-        Path(parts.path[1:]), clock, partitions=partitions or None, flush=synchronous == "full", retention_hours=hours
+        Path(path), clock, partitions=partitions or None, flush=synchronous == "full", retention_hours=hours
     )
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class SqliteConsumer:
     """See `svc_kit.bus.port.Consumer`.
 
-    Members agree on who holds what by computing it from the same rows; a partition changes hands when its holder polls, or is
-    gone. Each change of hands and each seek begins a new generation, and only the present one may commit.
+    Members agree on who holds what by computing it from the same rows; a partition changes hands when its holder
+    polls, or is gone. Each change of hands and each seek begins a new generation, and only the present one may commit.
     """
 
     def __init__(self, bus: SqliteBus, group: str, topics: tuple[str, ...], member: str) -> None:

@@ -13,8 +13,9 @@ from svc_kit.bus.port import DeadLetter, Delivery, Position, Record
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records (
-  "offset" INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, part INTEGER NOT NULL, event_id INTEGER NOT NULL UNIQUE,
-  key INTEGER NOT NULL, entity TEXT NOT NULL, payload BLOB NOT NULL, appended_at_ms INTEGER NOT NULL);
+  "offset" INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, part INTEGER NOT NULL,
+  event_id INTEGER NOT NULL UNIQUE, key INTEGER NOT NULL, entity TEXT NOT NULL, payload BLOB NOT NULL,
+  appended_at_ms INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS records_by_position ON records (topic, part, "offset");
 CREATE TABLE IF NOT EXISTS groups (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS members (
@@ -25,8 +26,8 @@ CREATE TABLE IF NOT EXISTS positions (
   owner TEXT NOT NULL DEFAULT '', generation INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (grp, topic, part)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dead_letters (
   id INTEGER PRIMARY KEY AUTOINCREMENT, grp TEXT NOT NULL, topic TEXT NOT NULL, part INTEGER NOT NULL,
-  "offset" INTEGER NOT NULL, event_id INTEGER NOT NULL, key INTEGER NOT NULL, entity TEXT NOT NULL, payload BLOB NOT NULL,
-  error TEXT NOT NULL, buried_at_ms INTEGER NOT NULL, UNIQUE (grp, topic, part, "offset"));
+  "offset" INTEGER NOT NULL, event_id INTEGER NOT NULL, key INTEGER NOT NULL, entity TEXT NOT NULL,
+  payload BLOB NOT NULL, error TEXT NOT NULL, buried_at_ms INTEGER NOT NULL, UNIQUE (grp, topic, part, "offset"));
 """
 
 
@@ -179,7 +180,8 @@ def rebalance(db: sqlite3.Connection, group: str, member: str, partitions: int) 
 def commit(
     db: sqlite3.Connection, group: str, member: str, marks: Mapping[Position, tuple[int, int]]
 ) -> list[Position]:
-    """Move committed offsets forward, `marks` being (generation, next offset); the partitions where we are fenced off."""
+    """Move committed offsets forward, `marks` being (generation, next offset); the partitions where we are fenced
+    off."""
     sql = """UPDATE positions SET next_offset = max(next_offset, ?)
       WHERE grp = ? AND topic = ? AND part = ? AND owner = ? AND generation = ?"""
     return [
@@ -200,7 +202,8 @@ def bury(db: sqlite3.Connection, group: str, delivery: Delivery, error: str, now
     """Add a dead letter, once."""
     r = delivery.record
     db.execute(
-        'INSERT OR IGNORE INTO dead_letters (grp, topic, part, "offset", event_id, key, entity, payload, error, buried_at_ms)'
+        "INSERT OR IGNORE INTO dead_letters"
+        ' (grp, topic, part, "offset", event_id, key, entity, payload, error, buried_at_ms)'
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (group, r.topic, delivery.partition, delivery.offset, r.event_id, r.key, r.entity, r.payload, error, now),
     )
@@ -223,7 +226,8 @@ def forget(db: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:
 
 
 def prune(db: sqlite3.Connection, before: int, limit: int) -> int:
-    """Remove at most `limit` of the oldest records: appended before `before` (ms), and committed by every group of their topic."""
+    """Remove at most `limit` of the oldest records: appended before `before` (ms), and committed by every group
+    of their topic."""
     rows = db.execute(
         """SELECT r."offset" FROM (SELECT * FROM records ORDER BY "offset" LIMIT ?) r WHERE r.appended_at_ms < ?
           AND EXISTS (SELECT 1 FROM positions p WHERE p.topic = r.topic)

@@ -31,7 +31,8 @@ class _Job:
 
 
 class SqliteThreads:
-    """Runs functions of a connection. sqlite3's errors become UNAVAILABLE; whatever else a function raises comes back."""
+    """Runs functions of a connection. sqlite3's errors become UNAVAILABLE; whatever else a function raises comes
+    back."""
 
     def __init__(self, path: Path, *, flush: bool) -> None:
         self._path = path

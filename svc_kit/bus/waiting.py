@@ -24,7 +24,8 @@ async def wait_event(event: asyncio.Event, clock: Clock, seconds: float) -> bool
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Pauses between attempts: double each time up to `most_s`, less up to half by chance: peers must not march in step."""
+    """Pauses between attempts: double each time up to `most_s`, less up to half by chance: peers must not march
+    in step."""
 
     first_s: float = 0.05
     most_s: float = 5.0

@@ -1,4 +1,7 @@
-"""A process that publishes until it is killed, and says which events were acknowledged: `python -m tests.contract.bus_child URL FIRST`."""
+"""A process that publishes until it is killed, and says which events were acknowledged.
+
+`python -m tests.contract.bus_child URL FIRST`: ids from FIRST on.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -63,15 +64,15 @@ async def test_leases_of_other_names_are_apart(db: Database) -> None:
 async def test_the_lease_of_a_killed_process_is_taken_at_once(db: Database) -> None:
     clock = FakeClock()
     code = "from svc_kit.liveness import new_holder; print(new_holder(), flush=True); input()"
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        holder = child.stdout.readline().strip()
-        assert not is_gone(holder)
-        assert await Lease(db, "job", holder, 9000, clock).acquire()
-        assert not await Lease(db, "job", new_holder(), 9000, clock).acquire()
-        child.kill()
-        child.wait()
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", code, cwd=ROOT, stdin=pipe, stdout=pipe)
+    assert child.stdout is not None
+    holder = (await child.stdout.readline()).decode().strip()
+    assert not is_gone(holder)
+    assert await Lease(db, "job", holder, 9000, clock).acquire()
+    assert not await Lease(db, "job", new_holder(), 9000, clock).acquire()
+    child.kill()
+    await child.wait()
     assert is_gone(holder)
     assert await Lease(db, "job", new_holder(), 9000, clock).acquire()
 

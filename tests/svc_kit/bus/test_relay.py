@@ -83,7 +83,7 @@ async def put(db: Database, uow: UnitOfWork, seq: int, record: Record) -> None:
         await connection.execute(insert(uow.outbox).values(row))
 
 
-async def test_a_commit_wakes_the_relay_without_any_time_passing(db: Database, uow: UnitOfWork, clock: FakeClock) -> None:
+async def test_a_commit_wakes_the_relay_without_time_passing(db: Database, uow: UnitOfWork, clock: FakeClock) -> None:
     bus = MemoryBus(clock)
     async with relaying(OutboxRelay(db, bus, clock)):
         for video in range(3):
@@ -99,7 +99,7 @@ async def test_rows_of_another_process_are_found_by_polling(db: Database, uow: U
         await until(bus, 1)
 
 
-async def test_a_lower_number_that_commits_later_is_not_skipped(db: Database, uow: UnitOfWork, clock: FakeClock) -> None:
+async def test_a_lower_number_that_comes_later_is_not_skipped(db: Database, uow: UnitOfWork, clock: FakeClock) -> None:
     bus = MemoryBus(clock)
     relay = OutboxRelay(db, bus, clock)
     await put(db, uow, 100, liked_record(1))

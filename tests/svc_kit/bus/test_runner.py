@@ -72,6 +72,12 @@ async def settle(bus: MemoryBus) -> None:
     await caught_up(bus, GROUP, TOPICS, SystemClock(), 20)
 
 
+async def asleep(clock: FakeClock) -> None:
+    """Return when somebody waits for `clock`."""
+    while not clock.sleepers:
+        await SystemClock().sleep(0)
+
+
 def worker(bus: MemoryBus, handler: runner.Handler, clock: FakeClock) -> EventWorker:
     return EventWorker(bus, GROUP, TOPICS, handler, clock, attempts=3)
 
@@ -243,8 +249,7 @@ async def test_draining_an_idle_worker_returns_at_once() -> None:
     still = FakeClock()
     idle = worker(MemoryBus(still), Handled(), still)
     task = asyncio.create_task(idle.run())
-    while not still.sleepers:
-        await asyncio.sleep(0)
+    await asleep(still)
     await asyncio.wait_for(idle.drain(), 20)
     await asyncio.wait_for(task, 20)
 
@@ -258,8 +263,7 @@ async def test_draining_gives_up_on_a_dependency_that_is_down(bus: MemoryBus) ->
     await bus.publish([liked_record(1)])
     waiting = worker(bus, Handled(down), still)
     task = asyncio.create_task(waiting.run())
-    while not still.sleepers:
-        await asyncio.sleep(0)
+    await asleep(still)
     await asyncio.wait_for(waiting.drain(), 20)
     await asyncio.wait_for(task, 20)
     assert await bus.lag(GROUP, TOPICS) == 1

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sqlite3
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -121,12 +119,12 @@ async def test_partitions_of_a_killed_process_are_taken_over_without_waiting_for
 ) -> None:
     bus = await opened(stack, path, clock)
     await bus.publish([make(i) for i in range(1, 6)])
-    command = [sys.executable, "-c", HOLDER, f"sqlite:///{path}"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        assert await asyncio.to_thread(child.stdout.readline) == "5\n"
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+    command = (sys.executable, "-c", HOLDER, f"sqlite:///{path}")
+    child = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+    assert child.stdout is not None
+    assert await child.stdout.readline() == b"5\n"
+    child.kill()
+    await child.wait()
     async with bus.consumer("g", ["account"]) as consumer:
         assert len(await consumer.poll(100, 0)) == 5
 
@@ -165,7 +163,7 @@ async def test_retention_removes_only_what_every_group_has_committed(path: Path,
         await bus.publish([make(7)])
         async with ticking(clock, 5.0), asyncio.timeout(20):
             while await bus.lag("new", ["account"]) > 5:
-                await asyncio.sleep(0.01)
+                await SystemClock().sleep(0.01)
         await slow.seek({("account", p): 0 for p in range(bus.partitions)})
         assert [d.record.event_id for d in await slow.poll(100, 0)] == [3, 4, 5, 6, 7]
     await bus.close()
