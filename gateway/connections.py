@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from prometheus_client import Gauge
 
 _OPEN = Gauge("reelgraph_gateway_connections", "Open WebSockets and event streams", ["kind"])
-DRAIN_POLL_S = 0.02
 
 
 class TooMany(Exception):
@@ -23,6 +22,7 @@ class Connections:
         self._limit = limit
         self._leave: set[Callable[[], None]] = set()
         self._draining = False
+        self._empty = asyncio.Event()
 
     @contextmanager
     def entered(self, kind: str, leave: Callable[[], None]) -> Iterator[None]:
@@ -36,21 +36,17 @@ class Connections:
         finally:
             self._leave.discard(leave)
             _OPEN.labels(kind).dec()
-
-    def check_room(self) -> None:
-        """Raise `TooMany` when `entered` would."""
-        if self._draining or len(self._leave) >= self._limit:
-            raise TooMany
+            if not self._leave:
+                self._empty.set()
 
     async def drain(self, grace_s: float) -> None:
         """Take no more, ask all to leave, and wait for them for `grace_s`: clients come back elsewhere and go on after
         the last event they saw."""
         self._draining = True
+        self._empty.clear()
         for leave in tuple(self._leave):
             leave()
-        try:
-            async with asyncio.timeout(grace_s):
-                while self._leave:
-                    await asyncio.sleep(DRAIN_POLL_S)
-        except TimeoutError:
-            return
+        if self._leave:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await self._empty.wait()
