@@ -9,7 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Reelgraph, a self-hosted short-video backend.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Reelgraph, a self-hosted short-video backend.",
+)
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of the embedded engines and kept secrets.")]
 

@@ -13,11 +13,12 @@ SERVICES = ("graph", "media", "rank", "feed")
 
 
 def migrations_of(service: str) -> Migrations:
-    """The migrations of `graph`, `media`, `rank` or `feed`; its tables are defined when its build module is
-    imported."""
-    import_module(f"{service}_svc.build")
-    package = import_module(f"{service}_svc.schema")
-    return Migrations(service, package.metadata, Path(str(package.__file__)).parent / "migrations")
+    """The migrations of `graph`, `media`, `rank` or `feed`, with the tables that all its domains declare."""
+    package = import_module(f"{service}_svc")
+    folder = Path(str(package.__file__)).parent
+    for tables in sorted(folder.glob("*/stores/tables.py")):
+        import_module(".".join(tables.relative_to(folder.parent).with_suffix("").parts))
+    return Migrations(service, import_module(f"{service}_svc.schema").metadata, folder / "migrations")
 
 
 async def migrate_all(settings: PlatformSettings) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -27,6 +27,7 @@ from svc_kit.telemetry import configure_logging, log
 
 ALL = frozenset({"gateway", "workers", *SERVICES})
 HTTP_DRAIN_S = 8
+Drain = Callable[[], Awaitable[None]]
 _log = log(__name__)
 
 
@@ -102,13 +103,16 @@ async def serving(
         await stack.enter_async_context(supervised(jobs_of(node, roles), node.platform.clock))
         bound = await serve_tcp(node, f"{host}:{grpc_port}", stack) if node.servicers else 0
         if roles & {"gateway", "media"}:
-            await stack.enter_async_context(_http(await _app(node, roles, stack), sock))
+            app, drain = await _app(node, roles, stack)
+            await stack.enter_async_context(_http(app, sock))
+            stack.push_async_callback(drain)
         yield Address(http, bound)
 
 
-async def _app(node: Node, roles: set[str], stack: AsyncExitStack) -> Starlette:
+async def _app(node: Node, roles: set[str], stack: AsyncExitStack) -> tuple[Starlette, Drain]:
     routes: list[BaseRoute] = []
     middleware: Sequence[Middleware] = ()
+    drain: Drain = _nothing_to_drain
     if "media" in roles:
         routes += node.services["media"].http_routes
     if "gateway" in roles:
@@ -118,10 +122,14 @@ async def _app(node: Node, roles: set[str], stack: AsyncExitStack) -> Starlette:
             node.platform, node.verifier, stack, demo_logins=lambda: demo_logins(node.platform)
         )
         routes += gateway.routes
-        middleware = gateway.middleware
+        middleware, drain = gateway.middleware, gateway.drain
     else:
         routes.append(Route("/healthz", lambda _request: JSONResponse({"status": "ok"})))
-    return Starlette(routes=routes, middleware=list(middleware))
+    return Starlette(routes=routes, middleware=list(middleware)), drain
+
+
+async def _nothing_to_drain() -> None:
+    return None
 
 
 @asynccontextmanager

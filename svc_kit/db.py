@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from svc_kit.errors import unavailable
+from svc_kit.telemetry import log
 
 DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -22,6 +23,7 @@ DRIVERS = {
     "mysql": "mysql+asyncmy",
 }
 BUSY_TIMEOUT_MS = 5000
+_log = log(__name__)
 
 
 class Database:
@@ -78,6 +80,7 @@ class _translated:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (OperationalError, InterfaceError, PoolTimeoutError)):
+            _log.warning("database failed", error=str(error.__cause__ or error))
             raise unavailable("The database can't be reached or is too busy.") from error
 
 
