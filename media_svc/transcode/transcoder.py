@@ -55,7 +55,7 @@ class Transcoder:
     async def transcode(self, media_set: SetRow, on_progress: OnProgress) -> SetFacts:
         """Make all files of a set, replacing what an earlier attempt left.
 
-        Raises `MediaRejected`, `TranscodeFailed`, `ToolsMissing`, `NoSuchBlob`, `AppError`, and what `on_progress` does.
+        Raises `MediaRejected`, `TranscodeFailed`, `ToolsMissing`, `NoSuchBlob`, `AppError` and what `on_progress` does.
         """
         out = self._folder / str(media_set.id)
         try:

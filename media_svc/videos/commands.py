@@ -148,7 +148,8 @@ class VideoCommands:
                 return
             same = [row, *(await tx.videos_of_set(row.set_id) if row.set_id else [])]
             upload = await tx.upload(row.upload_id)
-            if upload is not None:
+            # Until its bytes were verified, a digest is only what somebody says.
+            if upload is not None and (upload.set_id or row.set_id):
                 await tx.ban_digest(upload.sha256, reason)
             for video in {video.id: video for video in same}.values():
                 await lifecycle.take_down(tx, video, reason)
