@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import MetaData
 
+from svc_kit.leases import lease_table
 from svc_kit.uow import outbox_table, replies_table
 
 metadata = MetaData(
@@ -18,3 +19,4 @@ metadata = MetaData(
 
 outbox = outbox_table(metadata)
 replies = replies_table(metadata)
+leases = lease_table(metadata)

@@ -11,7 +11,7 @@ class RankSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="REELGRAPH_RANK_", extra="ignore")
 
-    compute_threads: int = Field(2, ge=1)
+    compute_threads: int = Field(default=2, ge=1)
     """Threads for model calls and vector search, together."""
 
     # Value of a candidate: the weighted sum in `ranking/value.py`.
@@ -26,33 +26,33 @@ class RankSettings(BaseSettings):
     weight_affinity: float = 0.5
     """Of the cosine of viewer and video, where both are known."""
 
-    feature_cache_s: float = Field(1.0, ge=0)
+    feature_cache_s: float = Field(default=1.0, ge=0)
     """How old a video's features may be when they are read for ranking."""
-    feature_cache_items: int = Field(50_000, ge=1)
+    feature_cache_items: int = Field(default=50_000, ge=1)
 
-    guaranteed_impressions: int = Field(100, ge=0)
+    guaranteed_impressions: int = Field(default=100, ge=0)
     """A young video below this many counts as NEW."""
-    young_days: float = Field(7, gt=0)
-    similar_seeds: int = Field(5, ge=1, le=50)
+    young_days: float = Field(default=7, gt=0)
+    similar_seeds: int = Field(default=5, ge=1, le=50)
     """How many of the videos liked or finished last are looked around for SIMILAR_VIDEO."""
-    similar_viewers: int = Field(50, ge=1)
+    similar_viewers: int = Field(default=50, ge=1)
     """How many viewers of near taste are asked for SIMILAR_VIEWERS."""
-    similar_viewer_cosine: float = Field(0.5, ge=-1, le=1)
+    similar_viewer_cosine: float = Field(default=0.5, ge=-1, le=1)
     """The least likeness of a viewer that counts as one of near taste."""
-    viewer_index_size: int = Field(50_000, ge=0)
+    viewer_index_size: int = Field(default=50_000, ge=0)
     """Most viewers kept for SIMILAR_VIEWERS; who was active longest ago goes first."""
-    popular_pool: int = Field(500, ge=1)
+    popular_pool: int = Field(default=500, ge=1)
     """Length of each list of popular, young and new videos that cold start and NEW draw from."""
-    popular_cache_s: float = Field(5.0, ge=0)
+    popular_cache_s: float = Field(default=5.0, ge=0)
 
-    refresh_s: float = Field(0.5, gt=0)
+    refresh_s: float = Field(default=0.5, gt=0)
     """How often a replica looks for new, changed and deleted videos."""
-    viewer_refresh_s: float = Field(2.0, gt=0)
+    viewer_refresh_s: float = Field(default=2.0, gt=0)
     """How often a replica looks for viewers whose history changed."""
-    refresh_overlap_s: float = Field(10.0, ge=0)
+    refresh_overlap_s: float = Field(default=10.0, ge=0)
     """How far back it looks again, for rows that were committed late."""
-    model_check_s: float = Field(5.0, gt=0)
+    model_check_s: float = Field(default=5.0, gt=0)
     """How often a replica looks whether another model version should serve."""
-    recall_probe_s: float = Field(60.0, gt=0)
-    recall_probe_queries: int = Field(20, ge=1)
-    recall_probe_k: int = Field(100, ge=1)
+    recall_probe_s: float = Field(default=60.0, gt=0)
+    recall_probe_queries: int = Field(default=20, ge=1)
+    recall_probe_k: int = Field(default=100, ge=1)

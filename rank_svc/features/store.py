@@ -195,7 +195,7 @@ class FeatureStore(Protocol):
         ...
 
     async def read(self, ids: Sequence[int]) -> Mapping[int, VideoRecord]:
-        """Everything about up to 500 videos in one read; unknown and deleted ones are left out."""
+        """Everything about up to 1000 videos in one read; unknown and deleted ones are left out."""
         ...
 
     async def buckets(self) -> Mapping[int, BucketStats]:

@@ -12,6 +12,7 @@ from rank_svc.features.server import FeatureServicer
 from rank_svc.features.store import Embeddings, FeatureStore, HistoryStore
 from rank_svc.features.stores import SCHEMES
 from rank_svc.features.stores.rpc import RpcVideoDirectory
+from rank_svc.features.stores.sql import SqlFeatureStore
 from rank_svc.features.surroundings import Surroundings
 from rank_svc.features.worker import GROUP, TOPICS, FeatureHandler, FeatureRebuild
 from rank_svc.periodic import every
@@ -40,8 +41,8 @@ class Features:
 def open_features(context: RankContext) -> Features:
     """The stores, and what writes them."""
     settings, platform = context.settings, context.platform
-    url = platform.settings.wide_url or platform.settings.service_db_url("rank")
-    sql = resolve("REELGRAPH_WIDE_URL", url, SCHEMES).open(context.db)
+    wide = platform.settings.wide_url
+    sql = resolve("REELGRAPH_WIDE_URL", wide, SCHEMES).open(context.db) if wide else SqlFeatureStore(context.db)
     cached = CachedFeatureStore(sql, platform.clock, ttl_s=settings.feature_cache_s, most=settings.feature_cache_items)
     commands = FeatureCommands(sql, platform.clock)
     return Features(cached, sql, sql, commands, Surroundings(commands, platform.clock))

@@ -19,7 +19,9 @@ from rank_svc.scorers.store import RANK_FEATURES, Floats
 def cosines(user: Floats, items: Floats) -> Floats:
     """[n] cosines of [d] with [n, d]; 0 where one is zeros."""
     lengths = np.linalg.norm(items, axis=1) * np.linalg.norm(user)
-    return np.divide(items @ user, lengths, out=np.zeros(len(items), np.float32), where=lengths > 1e-9)
+    found = np.zeros(len(items), np.float32)
+    np.divide(items @ user, lengths, out=found, where=lengths > 1e-9)
+    return found
 
 
 def feature_matrix(

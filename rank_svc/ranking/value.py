@@ -28,8 +28,8 @@ def value(
         + settings.weight_negative * p["negative"]
         + settings.weight_affinity * affinity
     )
-    return total.astype(np.float32)
+    return np.asarray(total, np.float32)
 
 
 def _against(predicted: Floats, typical: Floats) -> NDArray[np.float32]:
-    return predicted / np.maximum(predicted + typical, 1e-6)
+    return np.asarray(predicted / np.maximum(predicted + typical, 1e-6), np.float32)

@@ -117,7 +117,7 @@ class RetrievalQueries:
 def share(offered: Mapping[Source, Sequence[Candidate]], limits: Mapping[Source, int]) -> list[Candidate]:
     """Each video to one source, each source at most its limit, grouped by source and best first.
 
-    The sources take turns in proportion to their limits: where the catalogue is small, the first would else take all.
+    The sources take turns, one video each: where the catalogue is small, the first or largest would else take all.
     """
     taken: set[int] = set()
     given: dict[Source, list[Candidate]] = {source: [] for source in limits}
@@ -134,11 +134,11 @@ def share(offered: Mapping[Source, Sequence[Candidate]], limits: Mapping[Source,
 
     waiting = [source for source, limit in limits.items() if limit > 0]
     while waiting:
-        source = min(waiting, key=lambda s: (len(given[s]) + 0.5) / limits[s])
-        candidate = next_of(source)
-        if candidate is not None:
-            taken.add(candidate.video_id)
-            given[source].append(candidate)
-        if candidate is None or len(given[source]) >= limits[source]:
-            waiting.remove(source)
+        for source in list(waiting):
+            candidate = next_of(source)
+            if candidate is not None:
+                taken.add(candidate.video_id)
+                given[source].append(candidate)
+            if candidate is None or len(given[source]) >= limits[source]:
+                waiting.remove(source)
     return [candidate for source in limits for candidate in given[source]]

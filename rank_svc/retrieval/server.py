@@ -12,7 +12,13 @@ from reelgraph.rank.v1 import features_pb2, retrieval_pb2, retrieval_pb2_grpc
 from svc_kit.errors import invalid
 
 MOST_RECENT = 100
-_SOURCES = {retrieval_pb2.CandidateSource.Value(f"CANDIDATE_SOURCE_{source.value}"): source for source in Source}
+_SOURCES = {
+    retrieval_pb2.CANDIDATE_SOURCE_TASTE: Source.TASTE,
+    retrieval_pb2.CANDIDATE_SOURCE_SIMILAR_VIEWERS: Source.SIMILAR_VIEWERS,
+    retrieval_pb2.CANDIDATE_SOURCE_SIMILAR_VIDEO: Source.SIMILAR_VIDEO,
+    retrieval_pb2.CANDIDATE_SOURCE_NEW: Source.NEW,
+    retrieval_pb2.CANDIDATE_SOURCE_COLD_START: Source.COLD_START,
+}
 _NUMBERS = {source: number for number, source in _SOURCES.items()}
 
 

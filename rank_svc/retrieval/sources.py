@@ -118,8 +118,9 @@ def _shuffled(viewer_id: int, video_id: int) -> bytes:
     return hashlib.blake2b(f"{viewer_id}:{video_id}".encode(), digest_size=8).digest()
 
 
-INTEREST, REGION, LANGUAGE, HOUR, GLOBAL, FRESH = 1.5, 0.6, 0.5, 0.3, 0.5, 0.2
-"""What the parts of a cold start's score weigh; each part is from 0 to 1."""
+INTEREST, SPOKEN, REGION, LANGUAGE, HOUR, GLOBAL, FRESH = 2.0, 1.0, 0.8, 0.4, 0.3, 0.5, 0.2
+"""What the parts of a cold start's score weigh, each from 0 to 1. LANGUAGE: popular with those who speak it; SPOKEN: it
+is in it."""
 _HALF_RANK = 50
 """A video at this place of a popular list counts half of the first."""
 
@@ -149,7 +150,7 @@ async def cold_start(ask: Ask, limit: int) -> Sequence[Candidate]:
         if card is None or video_id in ask.exclude:
             continue
         spoken = primary_language(card.facts.language)
-        score += INTEREST * bool(chosen & set(card.facts.hashtags)) + LANGUAGE * bool(language and spoken == language)
+        score += INTEREST * bool(chosen & set(card.facts.hashtags)) + SPOKEN * bool(language and spoken == language)
         found.append(Candidate(video_id, Source.COLD_START, score))
     return _best(found, limit)
 
