@@ -114,7 +114,7 @@ class SetStore(Protocol):
     async def media_set(self, set_id: int) -> SetRow | None: ...
 
     async def note_progress(self, set_id: int, percent: int) -> Sequence[int]:
-        """Note how much is done; returns the uploads that wait for the set. None when it is not PENDING any more."""
+        """Note how much of a PENDING set is done; returns the uploads that wait for it."""
         ...
 
     async def unused_sets(self, unused_since_ms: int, limit: int) -> Sequence[int]:
