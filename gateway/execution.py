@@ -138,7 +138,7 @@ class Executor:
             yield await self.run(prepared, context)
             return
         self._enter(prepared, context)
-        stream: Any = self._schema.stream(
+        stream: Any = await self._schema.stream(
             prepared.call.query,
             variable_values=prepared.call.variables,
             context_value=context,

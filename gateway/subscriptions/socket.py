@@ -23,7 +23,7 @@ from gateway.execution import Prepared, Refused
 from gateway.http.calls import BadRequest, call_of
 from gateway.http.event_stream import Streaming
 from svc_kit.caller import ANONYMOUS, Caller
-from svc_kit.errors import AppError, Reason
+from svc_kit.errors import AppError, Reason, internal
 from svc_kit.telemetry import log
 
 PROTOCOL = "graphql-transport-ws"
@@ -230,6 +230,14 @@ class Socket:
     async def _operate(self, number: str, prepared: Prepared) -> None:
         caller = ANONYMOUS if prepared.operation.ignores_token else self._caller
         context = self._new_context(self._ws, caller)
+        try:
+            await self._answer(number, prepared, context)
+        except Exception as error:
+            _log.error("an operation failed", exc_info=error)
+            self._finish(number)
+            self._fail(number, self._streaming.executor.errors.refusal(internal()))
+
+    async def _answer(self, number: str, prepared: Prepared, context: Context) -> None:
         streamed = prepared.operation.type is OperationType.SUBSCRIPTION
         async with aclosing(self._streaming.executor.events(prepared, context)) as answers:
             async for answer in answers:

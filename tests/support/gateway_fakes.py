@@ -180,13 +180,16 @@ async def gateway_over_fakes(
     clock: Clock | None = None,
     mode: Mode = Mode.DEVELOPMENT,
     demo_logins: Sequence[DemoLogin] = (),
+    without: frozenset[str] = frozenset(),
 ) -> AsyncIterator[Bench]:
-    """A gateway on a free port over fakes of every service it calls."""
+    """A gateway on a free port over fakes of every service it calls, but those named in `without`."""
     async with AsyncExitStack() as stack:
         platform = await stack.enter_async_context(test_platform(folder, clock=clock))
         platform.settings.mode, platform.settings.public_url = mode, "https://reels.test"
         world = World()
         for service in fake_services(world, platform):
+            if service.name in without:
+                continue
             await stack.enter_async_context(platform.serve(service))
         gateway = await build_gateway(
             platform, platform.tokens.verifier, stack, settings=settings, demo_logins=lambda: demo_logins
@@ -201,7 +204,12 @@ async def gateway_over_fakes(
 async def _serving(gateway: Gateway) -> AsyncIterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
-            gateway.app, lifespan="off", log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=2
+            gateway.app,
+            lifespan="off",
+            log_level="warning",
+            ws="websockets-sansio",
+            proxy_headers=False,
+            timeout_graceful_shutdown=2,
         )
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve(sockets=[listener]))

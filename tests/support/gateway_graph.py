@@ -11,7 +11,7 @@ from reelgraph.graph.v1 import engagement_pb2 as en
 from reelgraph.graph.v1 import follows_pb2 as fo
 from reelgraph.graph.v1 import notifications_pb2 as no
 from svc_kit.caller import current_caller
-from svc_kit.errors import AppError, Reason, UserCode, forbidden, invalid, not_found
+from svc_kit.errors import AppError, Reason, UserCode, forbidden, invalid, not_found, unavailable
 from tests.support.gateway_world import CREATED, Listed, World, page_of
 from tests.support.platform import Tokens
 
@@ -301,16 +301,18 @@ class FakeEngagement:
     ) -> AsyncIterator[en.StreamCommentsResponse]:
         if self._world.visible(request.video_id, current_caller().user_id) is None:
             raise not_found("video_id", "video")
-        queue: asyncio.Queue[en.Comment] = asyncio.Queue(1000)
+        queue: asyncio.Queue[en.Comment | None] = asyncio.Queue(1000)
         self._world.comment_streams.append(queue)
         try:
             for comment in list(self._world.comments.values()):
                 if request.after_id and comment.id > request.after_id and comment.video_id == request.video_id:
                     yield en.StreamCommentsResponse(comment=comment)
             while True:
-                comment = await queue.get()
-                if comment.video_id == request.video_id:
-                    yield en.StreamCommentsResponse(comment=comment)
+                written = await queue.get()
+                if written is None:
+                    raise unavailable("The stream is lost.")
+                if written.video_id == request.video_id:
+                    yield en.StreamCommentsResponse(comment=written)
         finally:
             self._world.comment_streams.remove(queue)
 

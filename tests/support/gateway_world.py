@@ -55,7 +55,7 @@ class World:
     views: Counter[int] = field(default_factory=Counter)
     comments: dict[int, Comment] = field(default_factory=dict)
     comment_likes: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
-    comment_streams: list[asyncio.Queue[Comment]] = field(default_factory=list)
+    comment_streams: list[asyncio.Queue[Comment | None]] = field(default_factory=list)
     uploads: dict[int, tuple[int, Upload]] = field(default_factory=dict)
     upload_streams: list[asyncio.Queue[Upload]] = field(default_factory=list)
     notifications: dict[int, list[Notification]] = field(default_factory=lambda: defaultdict(list))
@@ -108,8 +108,8 @@ class World:
             author_id=author_id,
             caption=caption,
             hashtags=[word[1:] for word in caption.split() if word.startswith("#")],
-            state=VIDEO_READY,
-            visibility=visibility,
+            state="VIDEO_STATE_READY",
+            visibility=visibility,  # type: ignore[arg-type]
             allow_comments=True,
             created_at=CREATED,
             duration_ms=4200,
