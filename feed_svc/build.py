@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import literal, select
 
+from feed_svc.analytics.wiring import build_analytics
 from feed_svc.context import Domain, FeedContext
 from feed_svc.fanout.wiring import build_fanout
 from feed_svc.feeds.wiring import build_feeds
 from feed_svc.schema import outbox, replies
+from feed_svc.search.wiring import build_search
 from feed_svc.settings import FeedSettings
+from feed_svc.trending.wiring import build_trending
 from feed_svc.upkeep import keep_tidy
 from feed_svc.watches.wiring import build_watches
 from svc_kit.bus.relay import OutboxRelay
@@ -56,10 +59,14 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: FeedSetting
 
 async def _wire(context: FeedContext) -> _Wired:
     """Every domain, by the `build_<domain>` of its `wiring.py`; what one offers to another is passed on here."""
+    analytics = await build_analytics(context)
+    trending = await build_trending(context, analytics.history)
+    search = await build_search(context, trending.views)
     fanout = await build_fanout(context)
-    feeds = await build_feeds(context, fanout, trending=None)
+    feeds = await build_feeds(context, fanout, trending=trending.source)
     watches = await build_watches(context, feeds.videos, feeds.cursors, feeds.acted)
-    return _Wired([fanout, feeds, watches], [*fanout.prunes, *feeds.prunes, *watches.prunes])
+    domains = [analytics.domain, trending.domain, search, fanout, feeds, watches]
+    return _Wired(domains, [*trending.prunes, *fanout.prunes, *feeds.prunes, *watches.prunes])
 
 
 async def _check(db: Database) -> None:

@@ -99,3 +99,43 @@ class FeedSettings(BaseSettings):
     popular_entries: int = Field(default=300, ge=10)
     """Videos of the last-resort list that each process keeps in memory."""
     popular_refresh_s: float = Field(default=30, gt=0)
+
+    # Trending.
+    trending_half_life_hours: float = Field(default=6, gt=0)
+    """What was done this long ago counts half."""
+    trending_window_hours: int = Field(default=72, ge=2)
+    """Older acts count nothing; what was kept of them is removed."""
+    trending_full_view_s: float = Field(default=60, gt=1)
+    """A whole view of a video this long counts one; of a shorter one less, by the logarithm of the time."""
+    trending_like: float = Field(default=2, ge=0)
+    """Whole views that a like is worth; so for comments and shares."""
+    trending_comment: float = Field(default=3, ge=0)
+    trending_share: float = Field(default=4, ge=0)
+    trending_newcomer: float = Field(default=1, gt=0)
+    """Whole views that each public video begins with at its publication."""
+    trending_entries: int = Field(default=1000, ge=10)
+    """Length of the list."""
+    trending_refresh_s: float = Field(default=2, ge=0)
+    """How old the list that a process keeps may be."""
+    trending_snapshot_ttl_s: int = Field(default=3600, ge=60)
+    """How long pages of one token chain come from the same list."""
+    viral_views_an_hour: int = Field(default=1000, ge=1)
+    """A video with more views within an hour is viral."""
+    viral_top_share: float = Field(default=0.01, gt=0, le=1)
+    """So are this share of an hour's viewed videos, the most viewed, if there are enough of both:"""
+    viral_least_views: int = Field(default=100, ge=1)
+    viral_least_videos: int = Field(default=100, ge=1)
+    viral_check_s: float = Field(default=15, gt=0)
+
+    # Search.
+    search_depth: int = Field(default=1000, ge=10)
+    """Results beyond this number are not looked for."""
+    search_popularity_refresh_s: float = Field(default=60, gt=0)
+    """How often views and followers are taken over into the index."""
+
+    # Archive.
+    archive_url: str = ""
+    """Where the archive lies; empty: in the data folder."""
+    archive_flush_events: int = Field(default=5000, ge=1)
+    """So many events are written at once, or fewer after `archive_flush_s`."""
+    archive_flush_s: float = Field(default=60, ge=0)

@@ -51,7 +51,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Take a document out, unless a version as high or higher was put or removed. Remembered: a lower version stays out."""
+    """Take a document out, unless a version as high or higher was put or removed. A lower version stays out then."""
 
     key: Key
     version: int
@@ -167,8 +167,8 @@ class HashtagStore(Protocol):
     """Shown videos by hashtag. Every write is one transaction. Raises UNAVAILABLE."""
 
     async def apply(self, videos: Sequence[TaggedVideo]) -> Sequence[HashtagRow]:
-        """Take in videos, each unless a higher version was taken in. Answers the present rows of every hashtag that these
-        videos carry or ever carried, changed or not: a repetition answers the same."""
+        """Take in videos, each unless a higher version was taken in. Answers the present rows of every hashtag that
+        these videos carry or ever carried, changed or not: a repetition answers the same."""
         ...
 
     async def get(self, names: Sequence[str]) -> Mapping[str, HashtagRow]:
@@ -184,8 +184,8 @@ class HashtagStore(Protocol):
         ...
 
     async def hide_unlisted(self, after_id: int, last_id: int, listed: Sequence[int], before_ms: int) -> int:
-        """Hide videos with `after_id` < id <= `last_id` that are not in `listed` and were last written before `before_ms`;
-        how many."""
+        """Hide videos with `after_id` < id <= `last_id` that are not in `listed` and were last written before
+        `before_ms`; how many."""
         ...
 
     async def recount(self) -> int:
@@ -253,14 +253,17 @@ class AccountDirectory(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Views:
+class Views(Protocol):
     """How often a video was watched, and when that last changed."""
 
-    video_id: int
-    author_id: int
-    views: int
-    changed_at_ms: int
+    @property
+    def video_id(self) -> int: ...
+    @property
+    def author_id(self) -> int: ...
+    @property
+    def views(self) -> int: ...
+    @property
+    def changed_at_ms(self) -> int: ...
 
 
 class ViewsSource(Protocol):

@@ -1,7 +1,7 @@
 """The embedded search index: `tantivy:///folder` or `file:///folder`.
 
-The folder holds generations, each an index, and `current`, the name of the one in use. A rebuild fills a new generation and
-renames it into `current`. One process writes; any number read.
+The folder holds generations, each an index, and `current`, the name of the one in use. A rebuild fills a new generation
+and makes it `current` by a rename. One process writes; any number read.
 """
 
 from __future__ import annotations

@@ -124,9 +124,7 @@ class Generation:
     def held(self, keys: Sequence[Key]) -> dict[Key, Held]:
         """See `SearchIndex.held`."""
         entries = self._entries(keys)
-        return {
-            key: Held(e.document.version, e.document.popularity) for key, e in entries.items() if not e.removed
-        }
+        return {key: Held(e.document.version, e.document.popularity) for key, e in entries.items() if not e.removed}
 
     def count(self) -> int:
         """See `SearchIndex.count`."""
