@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from svc_kit.clock import Clock
+from svc_kit.ending import cancel_all
 from svc_kit.service import Job
 from svc_kit.telemetry import log
 
@@ -38,6 +39,4 @@ async def supervised(jobs: Sequence[Job], clock: Clock) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(tasks)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import Redis
@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from svc_kit.bus.waiting import Backoff, wait_event
 from svc_kit.clock import Clock
+from svc_kit.ending import cancel_all
 from svc_kit.telemetry import log
 
 _PREFIX = "wake:"
@@ -45,7 +46,6 @@ class Wakeups:
         self._listeners: dict[str, set[Listener]] = {}
         self._pubsub: Any = None
         self._reader: asyncio.Task[None] | None = None
-        self._closed = False
 
     async def wake(self, topics: Iterable[str]) -> None:
         """Wake the listeners of these topics, in all processes. Best effort: never raises for the cache's sake."""
@@ -77,12 +77,8 @@ class Wakeups:
 
     async def close(self) -> None:
         """Stop listening."""
-        # Before Python 3.12 `wait_for` loses a cancellation that comes with a message; the flag ends the loop then.
-        self._closed = True
         if self._reader is not None:
-            self._reader.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reader
+            await cancel_all([self._reader])
 
     async def _send(self, command: str, topic: str) -> None:
         if self._pubsub is None:
@@ -94,14 +90,14 @@ class Wakeups:
 
     async def _read(self) -> None:
         backoff, failures = Backoff(), 0
-        while not self._closed:
+        while True:
             try:
                 async with self._cache.pubsub() as pubsub:
                     # The empty topic has no sender: without any subscription a pub/sub connection can't be read.
                     await pubsub.subscribe(*(_PREFIX + topic for topic in ["", *self._listeners]))
                     self._pubsub = pubsub
                     failures = 0
-                    while not self._closed:
+                    while True:
                         message = await pubsub.get_message(timeout=_READ_S)
                         # The answer to a subscription wakes too: what came between reading and subscribing is seen.
                         if message is not None and message["type"] in ("message", "subscribe"):
@@ -113,8 +109,7 @@ class Wakeups:
                 self._pubsub = None
             for topic in list(self._listeners):
                 self._signal(topic)
-            if not self._closed:
-                await self._clock.sleep(backoff.delay(failures))
+            await self._clock.sleep(backoff.delay(failures))
 
     def _signal(self, topic: str) -> None:
         for listener in self._listeners.get(topic, ()):

@@ -15,7 +15,7 @@ import asyncio
 import json
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from svc_kit.cache import open_cache
 from svc_kit.caller import Caller, Role
 from svc_kit.clock import Clock
 from svc_kit.db import connect
+from svc_kit.ending import cancel_all
 from svc_kit.ids import IdGenerator
 from svc_kit.rpc.client import Peer, open_channel
 from svc_kit.rpc.server import RpcServer
@@ -151,11 +152,7 @@ async def running(service: Service) -> AsyncIterator[None]:
         yield
     finally:
         failed = [task for task in tasks if task.done()]
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        await cancel_all(tasks)
         assert failed == []
 
 
