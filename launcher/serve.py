@@ -141,6 +141,8 @@ async def _http(app: Starlette, sock: socket.socket) -> AsyncIterator[None]:
         lifespan="off",
         timeout_graceful_shutdown=HTTP_DRAIN_S,
         timeout_keep_alive=30,
+        # The gateway reads X-Forwarded-For itself, from the proxies that its settings trust.
+        proxy_headers=False,
         ws_max_size=1024 * 1024,
         ws_max_queue=32,
         ws="websockets-sansio",
