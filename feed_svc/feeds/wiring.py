@@ -81,6 +81,8 @@ class FeedsDomain(Domain):
     acted: Callable[[int], None]
     """Tell that a viewer did something that changes their feed, after it is committed."""
     refresher: Refresher
+    popular: PopularList
+    commands: FeedCommands
     prunes: Sequence[Callable[[], Awaitable[int]]]
     flushes: Sequence[Callable[[], Awaitable[bool]]]
     """Hand over what the spools hold."""
@@ -202,6 +204,8 @@ async def build_feeds(
         cursors=cursors,
         acted=refresher.poke,
         refresher=refresher,
+        popular=popular,
+        commands=commands,
         prunes=[prune],
         flushes=[pages.flush, records.flush, reads.flush],
     )

@@ -1,4 +1,4 @@
-"""A small world behind feed_svc's ports: videos, relations and a ranker that can be late or down, with calls counted."""
+"""A small world behind feed_svc's ports: videos, relations and a ranker, all countable, and late or down on demand."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class World:
     down: set[str] = field(default_factory=set)
     slow: set[str] = field(default_factory=set)
     calls: Counter[str] = field(default_factory=Counter)
+    _called: defaultdict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
 
     def add(self, video_id: int, author_id: int, topic: str, *, public: bool = True, age_h: float = 1.0) -> int:
         """Publish a video of 5 s."""
@@ -77,9 +78,14 @@ class World:
         known = self.relations_of[muter]
         self.relations_of[muter] = replace(known, muted=known.muted | {muted})
 
+    async def called(self, port: str) -> None:
+        """Return when a port was called."""
+        await self._called[port].wait()
+
     async def asked(self, port: str) -> None:
         """Count a call; fail or hang when told to."""
         self.calls[port] += 1
+        self._called[port].set()
         if port in self.down:
             raise unavailable(f"{port} is down")
         if port in self.slow:
@@ -215,7 +221,6 @@ class Bench:
             result = await self.watching.record_watches(Caller(user_id=viewer), [watch])
             assert result.accepted_count == 1, result
             self.world.clock.advance(0.01)
-
 
     @property
     def calls(self) -> Counter[str]:

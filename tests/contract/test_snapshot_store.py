@@ -1,0 +1,76 @@
+"""The contract of `feed_svc.feeds.store.SnapshotStore`, for every adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from feed_svc.feeds.store import SnapshotStore, StoredSnapshot
+from feed_svc.feeds.stores.redis import RedisSnapshotStore
+from svc_kit.cache import open_cache
+
+REDIS_URL = os.environ.get("REELGRAPH_TEST_REDIS_URL", "")
+OWNERS = ["u17", "c00ff00ff00ff00ff"]
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.servers)])
+async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
+    if request.param == "redis" and not REDIS_URL:
+        pytest.skip("REELGRAPH_TEST_REDIS_URL names no server")
+    client = await open_cache(REDIS_URL if request.param == "redis" else "memory://")
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def store(cache: Redis) -> SnapshotStore:
+    return RedisSnapshotStore(cache, ttl_s=60, per_owner=3)
+
+
+def snapshot(name: str, version: int = 1) -> StoredSnapshot:
+    return StoredSnapshot(name, version, f"{name}@{version}".encode() + b"\x00\xff")
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+async def test_what_was_saved_is_there_and_belongs_to_its_owner(store: SnapshotStore, owner: str) -> None:
+    assert await store.current(owner) is None
+    assert await store.save(owner, snapshot("a"), expected=0, current=True)
+    assert await store.get(owner, "a") == snapshot("a")
+    assert await store.current(owner) == snapshot("a")
+    assert await store.get("u99", "a") is None
+
+
+async def test_only_the_expected_version_is_replaced(store: SnapshotStore) -> None:
+    await store.save("u1", snapshot("a", 5), expected=0, current=True)
+    assert not await store.save("u1", snapshot("a", 9), expected=4, current=False)
+    assert await store.get("u1", "a") == snapshot("a", 5)
+    assert await store.save("u1", snapshot("a", 9), expected=5, current=False)
+    assert await store.get("u1", "a") == snapshot("a", 9)
+
+
+async def test_one_of_many_writers_wins(store: SnapshotStore) -> None:
+    await store.save("u1", snapshot("a", 1), expected=0, current=True)
+    saves = [store.save("u1", snapshot("a", 2 + i), expected=1, current=False) for i in range(10)]
+    assert sum(await asyncio.gather(*saves)) == 1
+
+
+async def test_a_lost_one_may_be_saved_again(store: SnapshotStore, cache: Redis) -> None:
+    await store.save("u1", snapshot("a", 5), expected=0, current=True)
+    await cache.flushall()
+    assert await store.current("u1") is None
+    assert await store.save("u1", snapshot("a", 6), expected=5, current=False)
+    assert await store.get("u1", "a") == snapshot("a", 6)
+
+
+async def test_the_newest_is_current_and_the_oldest_give_way(store: SnapshotStore) -> None:
+    for name in "abcd":
+        await store.save("u1", snapshot(name), expected=0, current=True)
+    assert await store.current("u1") == snapshot("d")
+    assert [await store.get("u1", name) is not None for name in "abcd"] == [False, True, True, True]
+    await store.save("u1", snapshot("b", 2), expected=1, current=False)
+    assert await store.current("u1") == snapshot("d")

@@ -1,0 +1,169 @@
+"""The stages of a feed as pure functions."""
+
+from __future__ import annotations
+
+import pytest
+
+from feed_svc.feeds.reasons import Reason, ReasonKind, reason_for
+from feed_svc.feeds.rules import Barred, Variety, is_exploration, pick
+from feed_svc.feeds.scoring import scores_of
+from feed_svc.feeds.snapshot import Entry, Snapshot, pack, unpack
+from feed_svc.feeds.sources import (
+    AGAIN,
+    COLD_START,
+    INBOX,
+    NEW,
+    NUMBERS,
+    RECENT,
+    SIMILAR_VIDEO,
+    TASTE,
+    TRENDING,
+    YOUNG,
+    Merged,
+    merge,
+)
+from feed_svc.feeds.store import Candidate, ClientHints, Interaction
+from feed_svc.feeds.taste import taste_of
+
+VARIETY = Variety(author_gap=3, topic_share=0.5, exploration_every=10)
+
+
+def entry(video_id: int, author_id: int, topic: int, score: float, source: int = NUMBERS[TASTE]) -> Entry:
+    return Entry(video_id, author_id, 0, score, source, int(ReasonKind.NEW), topic, 0)
+
+
+def picked(tail: list[Entry], before: list[Entry], count: int, barred: Barred | None = None) -> list[Entry]:
+    barred = barred or Barred()
+    found = pick(tail, before, [], count, page_size=count, variety=VARIETY, seed="s", barred=barred)
+    return [p.entry for p in found]
+
+
+def test_no_author_comes_twice_within_three_places_and_no_topic_takes_more_than_half() -> None:
+    tail = [entry(i, 1 + i // 10, 1 if i < 30 else 2 + i % 3, 10 - i / 10) for i in range(60)]
+    page = picked(tail, [], 10)
+    for i, one in enumerate(page):
+        assert one.author_id not in {other.author_id for other in page[max(0, i - 2) : i]}
+    assert sum(one.topic == 1 for one in page) <= 5
+
+
+def test_the_authors_of_the_page_before_are_remembered() -> None:
+    tail = [entry(1, 7, 1, 9.0), entry(2, 8, 2, 1.0)]
+    assert picked(tail, [entry(100, 7, 1, 1.0)], 1)[0].author_id == 8
+    assert picked(tail, [], 1)[0].author_id == 7
+
+
+def test_one_author_alone_still_fills_a_page() -> None:
+    tail = [entry(i, 7, 1, 1.0) for i in range(10)]
+    assert len(picked(tail, [], 10)) == 10
+
+
+def test_barred_videos_and_authors_are_not_picked() -> None:
+    tail = [entry(i, i, i, 1.0) for i in range(1, 6)]
+    page = picked(tail, [], 5, Barred(frozenset({1}), frozenset({2})))
+    assert {one.video_id for one in page} == {3, 4, 5}
+
+
+def test_one_place_in_ten_is_for_a_young_video_and_tells_its_propensity() -> None:
+    tail = [entry(i, i, i, 10.0) for i in range(1, 30)]
+    tail += [entry(i, i, i, 0.0, NUMBERS[NEW] | YOUNG) for i in range(100, 104)]
+    found = pick(tail, [], [], 10, page_size=10, variety=VARIETY, seed="s", barred=Barred())
+    assert [p.explored for p in found] == [is_exploration(i, 10) for i in range(10)]
+    explored = next(p for p in found if p.explored)
+    assert explored.entry.video_id >= 100
+    assert explored.propensity == pytest.approx(1 / 4)
+    assert pick(tail, [], [], 10, page_size=10, variety=VARIETY, seed="s", barred=Barred()) == found
+
+
+def test_a_video_that_several_sources_offer_comes_before_those_of_one() -> None:
+    merged = merge(
+        [
+            Candidate(1, 10, TASTE),
+            Candidate(2, 10, TASTE),
+            Candidate(2, 10, TRENDING),
+            Candidate(3, 11, TRENDING),
+            Candidate(1, 10, TASTE),
+        ]
+    )
+    assert [video.video_id for video in merged] == [2, 1, 3]
+    assert merged[0].offered_by == {TASTE, TRENDING}
+    assert merged[0].source == TASTE
+
+
+@pytest.mark.parametrize(
+    ("source", "facts", "expected"),
+    [
+        (TASTE, {"followed": True}, Reason(ReasonKind.FOLLOWED)),
+        (AGAIN, {"followed": True}, Reason(ReasonKind.WATCH_AGAIN)),
+        (TASTE, {"knows": True}, Reason(ReasonKind.FOR_YOUR_TASTE, hashtag="cats")),
+        (TASTE, {"language": "en"}, Reason(ReasonKind.POPULAR_NEAR_YOU)),
+        (SIMILAR_VIDEO, {"knows": True}, Reason(ReasonKind.SIMILAR_VIDEO, seed_video_id=9)),
+        (TRENDING, {"knows": True}, Reason(ReasonKind.TRENDING)),
+        (COLD_START, {"language": "en-GB"}, Reason(ReasonKind.POPULAR_NEAR_YOU)),
+        (COLD_START, {"language": "de", "young": True}, Reason(ReasonKind.NEW)),
+        (COLD_START, {"knows": True}, Reason(ReasonKind.FOR_YOUR_TASTE, hashtag="cats")),
+        (NEW, {"young": True}, Reason(ReasonKind.NEW)),
+        (RECENT, {"young": True}, Reason(ReasonKind.NEW)),
+    ],
+)
+def test_a_reason_is_the_strongest_that_is_true(source: str, facts: dict[str, object], expected: Reason) -> None:
+    video = Merged(5, 6, source=source, seed_video_id=9 if source == SIMILAR_VIDEO else 0, hashtags=("pets", "cats"))
+    acts = [Interaction(9, 6, 1, completed=True, hashtags=("cats",))] if facts.get("knows") else []
+    reason = reason_for(
+        video,
+        followed=bool(facts.get("followed")),
+        taste=taste_of(acts, ()),
+        language=str(facts.get("language", "")),
+        viewer_language="en-US",
+        is_young=bool(facts.get("young")),
+    )
+    assert reason == expected
+
+
+def test_skips_and_refusals_speak_against_a_taste() -> None:
+    taste = taste_of(
+        [
+            Interaction(1, 6, 3, completed=True, hashtags=("cats",)),
+            Interaction(2, 6, 2, skipped=True, hashtags=("dogs",)),
+            Interaction(3, 7, 1, not_interested=True, hashtags=("golf",)),
+        ],
+        ("tea",),
+    )
+    assert dict(taste.hashtags) == {"cats": 1.0, "tea": 1.0}
+    assert taste.refused_authors == {7: 1.0}
+    liked = Merged(10, 1, source=TASTE, score=1.0, hashtags=("cats",))
+    refused = Merged(11, 7, source=TASTE, score=1.0, hashtags=("golf",))
+    scores = scores_of(
+        [liked, refused],
+        {10: 0.5, 11: 0.9},
+        followees=frozenset(),
+        shown=frozenset(),
+        taste=taste,
+        ages_h={10: 1.0, 11: 1.0},
+        young_hours=48,
+    )
+    assert scores[10] > scores[11]
+
+
+def test_what_the_ranker_did_not_see_comes_behind_what_it_saw() -> None:
+    videos = [Merged(1, 1, source=INBOX, score=0.9), Merged(2, 2, source=TASTE, score=0.1)]
+    scores = scores_of(
+        videos,
+        {2: -5.0},
+        followees={1},
+        shown=frozenset(),
+        taste=taste_of((), ()),
+        ages_h={},
+        young_hours=48,
+    )
+    assert scores[2] > scores[1]
+
+
+def test_a_packed_snapshot_is_small_and_comes_back_as_it_was() -> None:
+    hints = ClientHints("phone", "phone", "Europe/Berlin", "de", "DE")
+    entries = tuple(entry(2**62 + i, 2**61 + i, i % 7, 0.5) for i in range(600))
+    snapshot = Snapshot(
+        "1f", "u7", 12, 34, hints, 1, 2, 3, 4, 5, "m1", True, False, {3: "größe"}, entries[:100], entries[100:], (1, 2)
+    )
+    data = pack(snapshot)
+    assert unpack(data) == snapshot
+    assert len(data) < 24_000
