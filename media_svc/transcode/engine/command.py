@@ -26,6 +26,7 @@ _POSTER_WINDOW = 15
 SHORTEST_MS = 500
 _AUDIO_KBPS = 128
 _AUDIO_HZ = 48_000
+_AAC_FRAME = 1_024
 # Composition offsets below zero let the first picture be shown at 0 without an edit list, which browsers
 # ignore.
 _MOVFLAGS = "+frag_custom+dash+delay_moov+negative_cts_offsets"
@@ -169,10 +170,19 @@ def _video_output(stream: Any, rendition: Rendition, fps: Fraction, threads: int
     return _segments(stream, rendition.name, options)
 
 
+def _audio_samples(whole_ms: int) -> int:
+    """Samples that end with the picture, the encoder's priming frame counted in.
+
+    One frame more would begin a segment that no picture goes with, and hls.js stalls before it.
+    """
+    return max(whole_ms * _AUDIO_HZ // 1000 // _AAC_FRAME - 1, 1) * _AAC_FRAME
+
+
 def _audio_output(media: Any, info: MediaInfo) -> Any:
     """Sound without gaps, from time 0, as long as the whole. Its filters are of this output alone, a graph of
     their own: in the picture's graph, frames would pile up there while sound is waited for."""
-    even = f"aresample={_AUDIO_HZ}:async=1:first_pts=0,apad=whole_dur={_whole_ms(info)}ms"
+    samples = _audio_samples(_whole_ms(info))
+    even = f"aresample={_AUDIO_HZ}:async=1:first_pts=0,apad=whole_len={samples},atrim=end_sample={samples}"
     options = {"af": even, "c:a": "aac", "b:a": f"{_AUDIO_KBPS}k", "ac": 2, "ar": _AUDIO_HZ}
     return _segments(media[str(info.audio_index)], AUDIO, options)
 
