@@ -23,6 +23,8 @@ from rank_svc.retrieval.store import Floats, Hits, Ints
 EXACT_BELOW = 50_000
 CHUNK = 256
 """Vectors added under one lock: searches wait no longer than that."""
+TIE = np.float32(1e-6)
+"""Scores closer than this are equal: a product depends in its last bits on where in the matrix a vector lies."""
 _NONE = Hits(np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
@@ -145,10 +147,10 @@ class MemoryIndex:
         if wanted < len(scores):
             # What ties with the last of the best must be in, or equal scores would come in an order of chance.
             least = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
-            some = np.flatnonzero(scores >= least)
+            some = np.flatnonzero(scores >= least - TIE)
         else:
             some = np.flatnonzero(scores > -np.inf)
-        order = np.lexsort((-ids[some], -scores[some]))[:wanted]
+        order = np.lexsort((-ids[some], -np.round(scores[some] / TIE)))[:wanted]
         return Hits(ids[some][order], scores[some][order])
 
     def _walk(self, vector: Floats, k: int, exclude: AbstractSet[int]) -> Hits:

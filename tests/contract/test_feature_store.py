@@ -1,0 +1,212 @@
+"""The contract of features and histories; `REELGRAPH_TEST_DB_URLS` (comma-separated) adds real servers to SQLite."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rank_svc.features.decay import DAY_MS, HOUR_MS, heat_of, join, sum_at
+from rank_svc.features.store import (
+    MAX_HISTORY,
+    BucketStats,
+    Changes,
+    Interaction,
+    VideoFacts,
+    VideoState,
+    VideoStats,
+    Viewer,
+)
+from rank_svc.features.stores.sql import SqlFeatureStore
+from rank_svc.schema import metadata
+from svc_kit.db import connect
+
+NOW = 1_800_000_000_000
+
+
+URLS = ["sqlite", *filter(None, os.environ.get("REELGRAPH_TEST_DB_URLS", "").split(","))]
+
+
+@pytest.fixture(params=URLS, ids=lambda url: url.partition(":")[0])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlFeatureStore]:
+    db = connect(f"sqlite:///{tmp_path / 'rank.db'}" if request.param == "sqlite" else request.param)
+    async with db.write() as connection:
+        await connection.run_sync(metadata.drop_all)
+        await connection.run_sync(metadata.create_all)
+    yield SqlFeatureStore(db)
+    await db.close()
+
+
+def video(video_id: int, *, at: int = NOW, deleted: bool = False, published: bool = True, **facts: Any) -> VideoState:
+    made = VideoFacts(video_id, 7, ("cats", "日本"), "de", "PUBLIC", 9_000, True, NOW - video_id)
+    return VideoState(replace(made, **facts), 3, published, deleted, at)
+
+
+async def put(store: SqlFeatureStore, *states: VideoState) -> None:
+    async with store.begin() as tx:
+        await tx.put_videos(states)
+
+
+async def add(store: SqlFeatureStore, changes: Changes) -> None:
+    async with store.begin() as tx:
+        await tx.add(changes)
+
+
+async def test_a_video_is_read_as_it_was_put_and_a_second_put_replaces_it(store: SqlFeatureStore) -> None:
+    await put(store, video(1), video(2))
+    await put(store, video(2, visibility="PRIVATE", at=NOW + 1))
+
+    async with store.begin() as tx:
+        found = await tx.videos([1, 2, 3])
+
+    assert found == {1: video(1), 2: video(2, visibility="PRIVATE", at=NOW + 1)}
+
+
+async def test_one_read_answers_facts_counts_and_followers_and_leaves_out_unknown_and_deleted(
+    store: SqlFeatureStore,
+) -> None:
+    await put(store, video(1), video(2, deleted=True), video(3))
+    await add(store, Changes(videos={1: VideoStats(views=2, ratio_sum=1.5, heat_1h=4.0)}, followers={7: 5}))
+
+    found = await store.read([3, 2, 1, 99])
+
+    assert set(found) == {1, 3}
+    assert found[1].facts == video(1).facts
+    assert (found[1].stats, found[1].author_followers) == (VideoStats(views=2, ratio_sum=1.5, heat_1h=4.0), 5)
+    assert found[3].stats == VideoStats()
+
+
+async def test_counts_add_up_and_heats_join(store: SqlFeatureStore) -> None:
+    await put(store, video(1))
+    for _ in range(3):
+        heat = heat_of(1.0, NOW, HOUR_MS)
+        changes = Changes(
+            videos={1: VideoStats(likes=1, heat_1h=heat)},
+            buckets={2: BucketStats(1, 1, 900, 0.5)},
+            slices={(1, "*"): 2.0},
+        )
+        await add(store, changes)
+
+    stats = (await store.read([1]))[1].stats
+
+    assert stats.likes == 3
+    assert sum_at(stats.heat_1h, NOW + HOUR_MS, HOUR_MS) == pytest.approx(1.5)
+    assert await store.buckets() == {2: BucketStats(3, 3, 2700, 1.5)}
+    assert (await store.popular("*", 5))[0][1] == pytest.approx(join(join(2.0, 2.0), 2.0))
+
+
+async def test_a_count_that_went_below_zero_is_read_as_zero_and_recovers(store: SqlFeatureStore) -> None:
+    await put(store, video(1))
+    await add(store, Changes(videos={1: VideoStats(likes=-1)}))
+    below = (await store.read([1]))[1].stats.likes
+    await add(store, Changes(videos={1: VideoStats(likes=2)}))
+
+    assert (below, (await store.read([1]))[1].stats.likes) == (0, 1)
+
+
+async def test_a_key_is_claimed_once(store: SqlFeatureStore) -> None:
+    async with store.begin() as tx:
+        first = await tx.claim({1: NOW, -(2**63): NOW})
+    async with store.begin() as tx:
+        second = await tx.claim({1: NOW, 2: NOW})
+
+    assert (first, second) == ({1, -(2**63)}, {2})
+
+
+async def test_what_fails_half_way_leaves_nothing(store: SqlFeatureStore) -> None:
+    with pytest.raises(RuntimeError):
+        async with store.begin() as tx:
+            await tx.claim({1: NOW})
+            await tx.put_videos([video(1)])
+            raise RuntimeError
+
+    async with store.begin() as tx:
+        assert await tx.claim({1: NOW}) == {1}
+        assert await tx.videos([1]) == {}
+
+
+async def test_changes_come_in_order_of_time_and_id_above_the_mark(store: SqlFeatureStore) -> None:
+    await put(store, video(3, at=10), video(1, at=20), video(2, at=10, deleted=True))
+
+    whole = await store.changed_videos((0, -1), 10)
+    rest = await store.changed_videos((10, 2), 10)
+
+    assert [state.facts.video_id for state in whole] == [2, 3, 1]
+    assert [state.facts.video_id for state in rest] == [3, 1]
+    assert len(await store.changed_videos((0, -1), 1)) == 1
+
+
+async def test_only_servable_videos_are_popular_young_or_newest(store: SqlFeatureStore) -> None:
+    states = [video(1), video(2, visibility="FOLLOWERS"), video(3, deleted=True), video(4, published=False), video(5)]
+    await put(store, *states)
+    await add(
+        store,
+        Changes(
+            slices={(i, "r:FR"): heat_of(i, NOW, DAY_MS) or 0.0 for i in (1, 2, 3, 4, 5)},
+            videos={1: VideoStats(impressions=4)},
+        ),
+    )
+
+    assert [i for i, _ in await store.popular("r:FR", 9)] == [5, 1]
+    assert await store.popular("r:DE", 9) == []
+    assert await store.young(0, 5, 9) == [(5, 0), (1, 4)]
+    assert await store.young(0, 4, 9) == [(5, 0)]
+    assert await store.young(NOW - 3, 5, 9) == [(1, 4)]
+    assert await store.newest(9) == [1, 5]
+    assert await store.newest(1) == [1]
+
+
+async def test_a_history_is_newest_first_and_keeps_so_many(store: SqlFeatureStore) -> None:
+    made = {(1, i): Interaction(i, 7, 10, 20, at_ms=i, liked=i % 2 == 0) for i in range(1, MAX_HISTORY + 31)}
+    async with store.begin() as tx:
+        await tx.put_interactions(made, NOW)
+        await tx.put_interactions({(2, 5): Interaction(5, completed=True)}, NOW + 1)
+
+    found = await store.histories([1, 2, 3], MAX_HISTORY * 2)
+
+    assert [i.video_id for i in found[1]] == list(range(MAX_HISTORY + 30, 30, -1))
+    assert found[1][0] == made[1, MAX_HISTORY + 30]
+    assert found[2] == [Interaction(5, completed=True)]
+    assert set(found) == {1, 2}
+    assert len((await store.histories([1], 3))[1]) == 3
+    assert await store.changed_viewers((0, -1), 9) == [(NOW, 1), (NOW + 1, 2)]
+
+
+async def test_what_a_viewer_told_stays_when_their_history_changes(store: SqlFeatureStore) -> None:
+    told = Viewer(("cats", "日本"), 4, "de", "AT", -11)
+    async with store.begin() as tx:
+        await tx.put_viewers({1: told}, NOW)
+        await tx.put_interactions({(1, 5): Interaction(5)}, NOW + 5)
+
+    assert await store.viewers([1, 2]) == {1: told}
+    assert await store.changed_viewers((NOW, 1), 9) == [(NOW + 5, 1)]
+
+
+async def test_a_forgotten_viewer_has_no_history_and_is_marked_as_changed(store: SqlFeatureStore) -> None:
+    async with store.begin() as tx:
+        await tx.put_viewers({1: Viewer(("cats",), 4, "de", "AT", 2)}, NOW)
+        await tx.put_interactions({(1, 5): Interaction(5), (2, 5): Interaction(5)}, NOW)
+        await tx.forget_viewer(1, NOW + 9)
+
+    assert set(await store.histories([1, 2], 9)) == {2}
+    assert (await store.viewers([1]))[1].interests == ()
+    assert (NOW + 9, 1) in await store.changed_viewers((0, -1), 9)
+
+
+async def test_clearing_leaves_the_videos_alone(store: SqlFeatureStore) -> None:
+    await put(store, video(1))
+    await add(store, Changes(videos={1: VideoStats(views=2)}, slices={(1, "*"): 1.0}, followers={7: 1}))
+    async with store.begin() as tx:
+        await tx.claim({1: NOW})
+        await tx.put_interactions({(1, 5): Interaction(5)}, NOW)
+        await tx.clear()
+
+    (record,) = (await store.read([1])).values()
+    assert (record.stats, record.author_followers) == (VideoStats(), 0)
+    assert await store.popular("*", 5) == [] and await store.histories([1], 5) == {}
+    async with store.begin() as tx:
+        assert await tx.claim({1: NOW}) == {1}
