@@ -47,15 +47,18 @@ class SearchCommands:
 
     async def apply(self, videos: Sequence[PublishedVideo], accounts: Sequence[Account]) -> None:
         """Take in videos and accounts as of their versions, in order. One commit of the index."""
-        authors = await self._accounts.accounts(sorted({video.author_id for video in videos if video.shown}))
+        asked = {video.author_id for video in videos if video.shown} | {account.account_id for account in accounts}
+        # Names inside videos have no version of their own: they are always those of now.
+        authors = await self._accounts.accounts(sorted(asked))
         # The numbers of hashtags first: should the index fail, a repetition reads the same rows and writes them again.
         rows = await self._hashtags.apply([_tagged(video) for video in videos]) if videos else []
         changes: list[Change] = [video_change(video, authors, {}) for video in videos]
         changes += [hashtag_change(row) for row in rows]
-        for account in accounts:
-            changes.append(account_change(account, {}))
-            if not account.gone:
-                changes.append(SetAuthorNames(account.account_id, _names(account)))
+        changes += [account_change(account, {}) for account in accounts]
+        renamed = (
+            authors[account_id] for account_id in dict.fromkeys(a.account_id for a in accounts) if account_id in authors
+        )
+        changes += [SetAuthorNames(author.account_id, _names(author)) for author in renamed]
         await self._index.write(changes)
 
     async def rebuild_index(self) -> int:

@@ -30,9 +30,10 @@ class Document:
     key: Key
     version: int
     names: tuple[str, ...] = ()
-    """What it is called: user name and display name, the hashtag, a video's hashtags. Weighs most."""
+    """What it is called: user name and display name, the hashtag. Weighs most, but a video's hashtags no more than its
+    text."""
     text: str = ""
-    """A video's caption."""
+    """A video's caption. Weighs less."""
     author_id: int = 0
     author_names: tuple[str, ...] = ()
     """Of a video's author. Weighs least."""

@@ -236,7 +236,8 @@ async def test_what_was_written_is_there_after_opening_again_and_seen_by_other_r
     await other.close()
     await index.close()
     again = await open_index("tantivy", tmp_path / "search")
-    assert (await found(again, "cats"), await again.check()) == (["4"], None)
+    await again.check()
+    assert await found(again, "cats") == ["4"]
     await again.close()
 
 

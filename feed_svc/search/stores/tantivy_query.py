@@ -40,14 +40,15 @@ def build_schema() -> Any:
 def fields_of(document: Document) -> dict[str, Any]:
     """A document's searchable fields."""
     kind, _ = document.key
-    whole = [squeezed(name) for name in document.names] if kind is not Kind.VIDEO else []
+    # A video is about its hashtags; it is not called so.
+    names, texts = (document.names, ()) if kind is not Kind.VIDEO else ((), document.names)
     return {
         "kind": kind.value,
         "author": str(document.author_id),
-        "names": _joined(document.names),
-        "text": _joined([document.text]),
+        "names": _joined(names),
+        "text": _joined([document.text, *texts]),
         "author_names": _joined(document.author_names),
-        "whole": " ".join(dict.fromkeys(whole)),
+        "whole": " ".join(dict.fromkeys(map(squeezed, names))),
         "tie": tie(document.popularity, document.created_at_ms),
     }
 
