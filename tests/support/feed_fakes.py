@@ -239,7 +239,9 @@ async def feed_bench(folder: Path, settings: FeedSettings | None = None) -> Asyn
 
 
 @asynccontextmanager
-async def process(world: World, platform: BenchPlatform, settings: FeedSettings | None = None) -> AsyncIterator[Bench]:
+async def process(
+    world: World, platform: BenchPlatform, settings: FeedSettings | None = None, *, peers: Peers | None = None
+) -> AsyncIterator[Bench]:
     """One process of feed_svc: another one shares database and cache, and no memory."""
     async with AsyncExitStack() as stack:
         db = connect(platform.settings.service_db_url("feed"))
@@ -247,7 +249,7 @@ async def process(world: World, platform: BenchPlatform, settings: FeedSettings 
         uow = UnitOfWork(db, outbox, replies, platform.ids, platform.clock)
         context = FeedContext(platform, db, uow, settings or fast_settings(), stack)
         fanout = await build_fanout(context, graph=world, videos=world)
-        feeds = await build_feeds(context, fanout, trending=world, peers=world.peers)
+        feeds = await build_feeds(context, fanout, trending=world, peers=peers or world.peers)
         watching = WatchCommands(
             SqlWatchLog(uow), world, feeds.cursors, uow, context.settings, platform.clock, acted=feeds.acted
         )
