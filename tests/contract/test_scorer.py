@@ -237,6 +237,11 @@ def rename_input(model: onnx.ModelProto) -> None:
         node.input[:] = ["secret_sauce" if name == old else name for name in node.input]
 
 
+def spoil_ranker(folder: Path) -> None:
+    (folder / "ranker/1/model.onnx").write_bytes(b"hello")
+    edit_manifest(folder, files=digests(folder))
+
+
 BREAKAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no manifest": (lambda f: (f / "version.json").unlink(), "version.json"),
     "not json": (lambda f: (f / "version.json").write_text("{"), "version.json: not a manifest"),
@@ -247,7 +252,7 @@ BREAKAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         "user_tower/1/model.onnx: differs",
     ),
     "not onnx": (
-        lambda f: ((f / "ranker/1/model.onnx").write_bytes(b"hello"), edit_manifest(f, files=digests(f))),
+        spoil_ranker,
         "ranker/1/model.onnx: onnxruntime can't load it",
     ),
     "wrong dimensions": (lambda f: edit_manifest(f, dimensions=32), r"item_vectors \[batch, 32\]|float32 \[batch"),
@@ -266,7 +271,7 @@ BREAKAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("breakage", "message"), BREAKAGES.values(), ids=BREAKAGES.keys())
+@pytest.mark.parametrize(("breakage", "message"), BREAKAGES.values(), ids=list(BREAKAGES))
 async def test_a_broken_version_is_refused_with_the_reason_and_the_loaded_one_serves_on(
     open_repository: Callable[[Path], Any], base: Path, tmp_path: Path, breakage: Any, message: str
 ) -> None:

@@ -16,7 +16,7 @@ D = 16
 URLS = {"compared": "memory://", "graph": "memory://?exact_below=10"}
 
 
-@pytest.fixture(params=URLS.values(), ids=URLS.keys())
+@pytest.fixture(params=list(URLS.values()), ids=list(URLS))
 async def index(request: pytest.FixtureRequest) -> AsyncIterator[VectorIndex]:
     threads = anyio.CapacityLimiter(2)
     index: VectorIndex = await resolve("url", request.param, SCHEMES).open(request.param, D, threads)

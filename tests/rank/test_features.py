@@ -119,20 +119,19 @@ async def test_the_order_across_viewers_and_batches_does_not_matter(bench: RankB
     assert await rows(bench, *PROJECTION) == before
 
 
-class PublishedVideos(media_grpc.VideoServiceServicer):
+class PublishedVideos:
     """media_svc, as far as a rebuild asks it."""
 
     async def ListPublishedVideos(
         self, request: media_pb.ListPublishedVideosRequest, context: Any
     ) -> media_pb.ListPublishedVideosResponse:
-        videos = []
-        for i in (1, 2):
-            video = media_pb.Video(
-                id=i, author_id=900, hashtags=["cats"], duration_ms=10_000, has_audio=True, version=1
-            )
-            video.visibility = media_pb.VISIBILITY_PUBLIC
-            videos.append(video)
-        return media_pb.ListPublishedVideosResponse(videos=[v for v in videos if v.id > request.after_id])
+        known: dict[str, Any] = {"author_id": 900, "hashtags": ["cats"], "duration_ms": 10_000, "version": 1}
+        known |= {"has_audio": True, "visibility": media_pb.VISIBILITY_PUBLIC}
+        videos = [media_pb.Video(id=i, **known) for i in (1, 2) if i > request.after_id]
+        return media_pb.ListPublishedVideosResponse(videos=videos)
+
+    def __getattr__(self, name: str) -> Any:
+        return None  # Registered with the server, never called.
 
 
 async def test_a_rebuild_makes_the_same_features_from_the_log_again(bench: RankBench) -> None:
@@ -143,11 +142,8 @@ async def test_a_rebuild_makes_the_same_features_from_the_log_again(bench: RankB
         await connection.execute(t.video_stats.delete())
         await connection.execute(insert(t.video_stats).values(video_id=1, views=999))
     await db.close()
-    servicer = Servicer(
-        media_pb.DESCRIPTOR.services_by_name["VideoService"],
-        PublishedVideos(),
-        media_grpc.add_VideoServiceServicer_to_server,
-    )
+    descriptor = media_pb.DESCRIPTOR.services_by_name["VideoService"]
+    servicer = Servicer(descriptor, PublishedVideos(), media_grpc.add_VideoServiceServicer_to_server)
 
     async with bench.platform.serve(Service("media", [servicer])):
         counts = [await bench.service.rebuilds["features"]() for _ in range(2)]

@@ -122,12 +122,9 @@ async def test_the_same_video_twice_is_scored_twice(bench: RankBench) -> None:
 
 
 async def test_too_many_videos_and_flags_that_do_not_match_are_refused_by_name(bench: RankBench) -> None:
-    for request, field in (
-        ({"ids": list(range(1, 502))}, "video_ids"),
-        ({"ids": [1], "followed": [True] * 2}, "followed"),
-    ):
+    for ids, flags, field in ((list(range(1, 502)), [], "video_ids"), ([1], [True] * 2, "followed")):
         with pytest.raises(AppError) as caught:
-            await rank(bench, **request)  # type: ignore[arg-type]
+            await rank(bench, ids, followed=flags)
         assert caught.value.reason is Reason.BAD_USER_INPUT
         assert caught.value.violations[0].field == field
 
@@ -186,8 +183,7 @@ def test_watch_time_counts_against_what_is_typical_for_the_length() -> None:
     predictions = Predictions(same | {"watch_ms": np.array([3_000, 30_000, 30_000], np.float32)})
     typical_ms = np.array([3_000, 30_000, 10_000], np.float32)
 
-    short, long, gripping = value(
-        predictions, np.zeros(3, np.float32), typical_ms, np.full(3, 0.3, np.float32), settings
-    )
+    completion = np.full(3, 0.3, np.float32)
+    short, long, gripping = value(predictions, np.zeros(3, np.float32), typical_ms, completion, settings)
 
     assert short == long < gripping

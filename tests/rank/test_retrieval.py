@@ -41,8 +41,9 @@ def of(response: Any, source: Any) -> list[int]:
     return [c.video_id for c in response.candidates if c.source == source]
 
 
-def quota(**limits: int) -> list[pb.SourceQuota]:
-    return [pb.SourceQuota(source=S.Value(f"CANDIDATE_SOURCE_{name}"), limit=limit) for name, limit in limits.items()]
+def quota(**limits: int) -> list[Any]:
+    quotas: Any = pb.SourceQuota
+    return [quotas(source=S.Value(f"CANDIDATE_SOURCE_{name}"), limit=limit) for name, limit in limits.items()]
 
 
 def share_of_tag(ids: Sequence[int], tag: int) -> float:

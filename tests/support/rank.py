@@ -46,7 +46,12 @@ class Story:
 
     def _facts(self, video_id: int, author_id: int, tags: Sequence[str], **more: Any) -> VideoFacts:
         published = int(self._clock.now().timestamp() * 1000)
-        facts = {"visibility": "PUBLIC", "duration_ms": 10_000, "published_at_ms": published, "has_audio": True}
+        facts: dict[str, Any] = {
+            "visibility": "PUBLIC",
+            "duration_ms": 10_000,
+            "published_at_ms": published,
+            "has_audio": True,
+        }
         return VideoFacts(video_id=video_id, author_id=author_id, hashtags=tags, **(facts | more))
 
     def published(self, video_id: int, author_id: int = 900, tags: Sequence[str] = (), **more: Any) -> Event:
@@ -74,7 +79,8 @@ class Story:
         kind = EngagementVideoUnliked if back else EngagementVideoLiked
         body = kind(user_id=viewer, video_id=video_id, author_id=900)
         name = "engagement_video_unliked" if back else "engagement_video_liked"
-        return self.event(f"like:{viewer}:{video_id}", viewer, **{name: body})
+        fields: dict[str, Any] = {name: body}
+        return self.event(f"like:{viewer}:{video_id}", viewer, **fields)
 
     def shared(self, viewer: int, video_id: int) -> Event:
         share = EngagementVideoShared(share_id=next(self._ids), user_id=viewer, video_id=video_id, author_id=900)
