@@ -1,4 +1,5 @@
-"""The contract of `NotificationLog`, for every adapter. Real servers by `REELGRAPH_TEST_WIDE_URLS` (space-separated)."""
+"""The contract of `NotificationLog`, for every adapter. Real servers by `REELGRAPH_TEST_WIDE_URLS`
+(space-separated)."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ async def comment(world: GraphWorld, user_id: int, text: str = "hi", parent_id: 
 
 def stream(world: GraphWorld, viewer: int = 0, after_id: int = 0) -> Any:
     request = pb.StreamCommentsRequest(video_id=VIDEO, after_id=after_id)
-    return aclosing(world.stream(world.engagement.StreamComments, request, viewer))  # type: ignore[type-var]
+    return aclosing(world.stream(world.engagement.StreamComments, request, viewer))
 
 
 async def take(comments: AsyncIterator[Any], count: int) -> list[str]:
@@ -57,7 +57,9 @@ async def wait_until_listening(world: GraphWorld) -> None:
     asked = len(world.videos.tokens)
     async with asyncio.timeout(20):
         before = world.clock.sleepers
-        while len(world.videos.tokens) == asked or world.clock.sleepers <= before:
+        while True:
+            if len(world.videos.tokens) > asked and world.clock.sleepers > before:
+                return
             await asyncio.sleep(0.005)
 
 

@@ -269,7 +269,7 @@ async def test_nobody_reads_notifications_without_logging_in(world: GraphWorld) 
 
 def stream(world: GraphWorld, viewer: int, after_id: int = 0) -> Any:
     request = pb.StreamNotificationsRequest(after_id=after_id)
-    return aclosing(world.stream(world.notifications.StreamNotifications, request, viewer))  # type: ignore[type-var]
+    return aclosing(world.stream(world.notifications.StreamNotifications, request, viewer))
 
 
 async def take(facts: AsyncIterator[Any], count: int) -> list[Any]:
