@@ -40,16 +40,19 @@ class Context:
     parallel_rpcs: int = DEFAULT_PARALLEL_RPCS
     document: DocumentNode | None = None
     """The parsed document of the operation."""
-    with_playback: bool = False
-    """The operation selects `playback` somewhere, so that URLs must be signed."""
-    with_reasons: bool = False
-    """The operation selects `reason` somewhere, so that the videos which reasons name are read with the page."""
+    selected: frozenset[str] = frozenset()
+    """All fields that the operation selects at any level, as `Type.field`: what need not be asked for is not."""
     loaders: Loaders = field(init=False)
     _slots: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
         self.loaders = self.make_loaders(self)
         self._slots = asyncio.Semaphore(self.parallel_rpcs)
+
+    @property
+    def with_playback(self) -> bool:
+        """URLs must be signed."""
+        return "Video.playback" in self.selected
 
     async def rpc(self, method: Any, request: Any) -> Any:
         """Call a unary method for the viewer; raises `AppError`."""

@@ -36,7 +36,7 @@ class Operation:
     type: OperationType
     root_fields: tuple[str, ...]
     selected: frozenset[str]
-    """Names of all fields at any level."""
+    """All fields at any level, as `Type.field`."""
     plan: CostPlan
 
     @property
@@ -99,10 +99,11 @@ class Documents:
         return Document(ast, (), tuple(self._operation(ast, node, meter) for node in operations))
 
     def _operation(self, ast: DocumentNode, node: OperationDefinitionNode, meter: ShapeMeter) -> Operation:
+        plan = CostPlan(self._schema, ast, node)
         return Operation(
             name=node.name.value if node.name else None,
             type=node.operation,
             root_fields=tuple(sorted(meter.root_names(node.selection_set))),
-            selected=meter.measure(node.selection_set).names,
-            plan=CostPlan(self._schema, ast, node),
+            selected=plan.selected,
+            plan=plan,
         )

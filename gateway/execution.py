@@ -105,8 +105,7 @@ class Executor:
 
     def _enter(self, prepared: Prepared, context: Context) -> None:
         context.document = prepared.document.ast
-        context.with_playback = "playback" in prepared.operation.selected
-        context.with_reasons = "reason" in prepared.operation.selected
+        context.selected = prepared.operation.selected
 
     def _extensions(self, cost: int) -> dict[str, Any]:
         return {"cost": {"requested": cost, "limit": self._max_cost}}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from strawberry.dataloader import DataLoader
 
+from gateway.ready import pick
 from gateway.types.comment import Comment
 from gateway.types.hashtag import Hashtag
 from gateway.types.notification import Notification
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+_ENGAGEMENT = frozenset(f"Video.{name}" for name in ("likeCount", "commentCount", "shareCount", "viewerHasLiked"))
+_VIEWS = frozenset({"Video.viewCount"})
+_FOLLOW_COUNTS = frozenset({"User.followerCount", "User.followingCount"})
+_RECEIVED_LIKES = frozenset({"User.likeCount"})
+_VIDEO_COUNTS = frozenset({"User.videoCount"})
+_RELATIONS = frozenset(f"User.{name}" for name in ("viewerFollows", "followsViewer", "viewerBlocks", "viewerMutes"))
 
 LARGE_BATCH = 500
 SMALL_BATCH = 100
@@ -51,16 +59,48 @@ class Loaders:
         self.uploads: DataLoader[int, Upload | None] = _loader(self._uploads, SMALL_BATCH)
         self.hashtags: DataLoader[str, Hashtag | None] = _loader(self._hashtags, SMALL_BATCH)
 
-    async def relation(self, user_number: int) -> follows_pb2.Relation | None:
-        """How the viewer stands to an account; None when nobody is logged in."""
-        return await self.relations.load(user_number) if self._context.caller.user_id else None
+    def relation(self, user_number: int, of: Callable[[follows_pb2.Relation], bool]) -> bool | None:
+        """What `of` reads from how the viewer stands to an account; None when nobody is logged in."""
+        return pick(self.relations, user_number, of) if self._context.caller.user_id else None
 
-    async def videos_and_users(
-        self, video_numbers: Sequence[int], user_numbers: Sequence[int]
-    ) -> tuple[dict[int, Video], dict[int, User]]:
-        """Those that can be shown, by number, read side by side."""
-        videos, users = await asyncio.gather(self.videos.load_many(video_numbers), self.users.load_many(user_numbers))
-        return {v.number: v for v in videos if v}, {u.number: u for u in users if u}
+    async def show_videos(self, numbers: Sequence[int]) -> list[Video | None]:
+        """Videos of a list, and side by side with them all that the operation selects of them: fields then answer at
+        once. What fails beside them fails again where it is needed."""
+        videos, _ = await asyncio.gather(self.videos.load_many(numbers), self.warm_videos(numbers))
+        await self.warm_users([video.author_number for video in videos if video], "Video.author")
+        return videos
+
+    async def show_users(self, numbers: Sequence[int]) -> list[User | None]:
+        """Accounts of a list, with what the operation selects of them."""
+        users, _ = await asyncio.gather(self.users.load_many(numbers), self.warm_users(numbers))
+        return users
+
+    async def warm_videos(self, numbers: Sequence[int]) -> None:
+        """Read the numbers of videos, as far as they are selected."""
+        await self._warm(numbers, ((self.engagement, _ENGAGEMENT), (self.views, _VIEWS)))
+
+    async def warm_users(self, numbers: Sequence[int], edge: str = "") -> None:
+        """Read accounts and their numbers, as far as they are selected; not at all unless `edge`, which leads to them,
+        is selected too."""
+        if edge and edge not in self._context.selected:
+            return
+        wanted: list[tuple[DataLoader[int, Any], frozenset[str]]] = [
+            (self.users, frozenset({edge})),
+            (self.follow_counts, _FOLLOW_COUNTS),
+            (self.received_likes, _RECEIVED_LIKES),
+            (self.video_counts, _VIDEO_COUNTS),
+        ]
+        if self._context.caller.user_id:
+            wanted.append((self.relations, _RELATIONS))
+        await self._warm(list(dict.fromkeys(numbers)), wanted)
+
+    async def _warm(
+        self, numbers: Sequence[int], wanted: Iterable[tuple[DataLoader[int, Any], frozenset[str]]]
+    ) -> None:
+        selected = self._context.selected
+        loads = [loader.load(number) for loader, fields in wanted if fields & selected for number in numbers]
+        # A loader keeps the error for whoever needs the value.
+        await asyncio.gather(*loads, return_exceptions=True)
 
     async def _users(self, keys: list[int]) -> list[User | None]:
         answer: accounts_pb2.BatchGetAccountsResponse = await self._context.rpc(

@@ -82,7 +82,7 @@ class Pages:
     async def shared(self, request: Request) -> Response:
         """Where a shared link leads: what anybody may see of a video, and a way to the player."""
         context = self._new_context(request, ANONYMOUS)
-        context.with_playback = True
+        context.selected = frozenset({"Video.playback"})
         number = ids.number_of(ids.Kind.VIDEO, request.path_params["id"])
         headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
         try:

@@ -49,10 +49,16 @@ class CostPlan:
         self._schema = schema
         self._fragments = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
         self._planned: dict[str, _Plan] = {}
+        self._selected: set[str] = set()
         self._defaults = {
             d.variable.name.value: _literal(d.default_value) for d in operation.variable_definitions or ()
         }
         self._root = self._plan(operation.selection_set, schema.get_root_type(operation.operation))
+
+    @property
+    def selected(self) -> frozenset[str]:
+        """All fields that are selected at any level, as `Type.field`."""
+        return frozenset(self._selected)
 
     def cost(self, variables: Mapping[str, Any]) -> int:
         """The cost with these variables."""
@@ -77,6 +83,7 @@ class CostPlan:
         for node in selection_set.selections if selection_set else ():
             if isinstance(node, FieldNode):
                 definition = getattr(parent, "fields", {}).get(node.name.value)
+                self._selected.add(f"{parent}.{node.name.value}")
                 if definition is not None and node.selection_set is not None:
                     plan.terms.append(self._term(node, definition))
             elif isinstance(node, FragmentSpreadNode):

@@ -40,8 +40,6 @@ class Shape:
     aliases: int = 0
     fields: int = 0
     directives: int = 0
-    names: frozenset[str] = frozenset()
-    """Names of all fields, at any level."""
 
 
 def too_complex(message: str) -> GraphQLError:
@@ -60,7 +58,6 @@ class ShapeMeter:
     def measure(self, selection_set: SelectionSetNode | None) -> Shape:
         """The shape of a selection set with everything below it."""
         depth = aliases = fields = directives = 0
-        names: set[str] = set()
         for node in selection_set.selections if selection_set else ():
             directives += len(node.directives or ())
             if isinstance(node, FieldNode):
@@ -69,13 +66,11 @@ class ShapeMeter:
                 depth = max(depth, 1 if node.name.value.startswith("__") else 1 + inner.depth)
                 aliases += inner.aliases + (1 if node.alias else 0)
                 fields += 1
-                names.add(node.name.value)
             else:
                 inner = self._spread(node) if isinstance(node, FragmentSpreadNode) else self._inline(node)
                 depth, aliases, fields = max(depth, inner.depth), aliases + inner.aliases, fields + inner.fields
             directives += inner.directives
-            names |= inner.names
-        return Shape(depth, aliases, fields, directives, frozenset(names))
+        return Shape(depth, aliases, fields, directives)
 
     def root_names(self, selection_set: SelectionSetNode | None) -> set[str]:
         """Names of the fields of a selection set's own level."""

@@ -8,6 +8,7 @@ import strawberry
 
 from gateway import ids
 from gateway.context import Info
+from gateway.ready import pick, same
 from gateway.types.fields import resolved
 from gateway.types.node import Node
 from gateway.types.page import After, Connection, First, page, page_size
@@ -47,16 +48,16 @@ class Comment(Node):
         )
 
     @resolved("Who wrote it.")
-    async def author(self, info: Info) -> UserRef | None:
-        return await info.context.loaders.users.load(self.author_number)
+    def author(self, info: Info) -> UserRef | None:
+        return pick(info.context.loaders.users, self.author_number, same)
 
     @resolved("The video it is under.")
-    async def video(self, info: Info) -> VideoRef | None:
-        return await info.context.loaders.videos.load(self.video_number)
+    def video(self, info: Info) -> VideoRef | None:
+        return pick(info.context.loaders.videos, self.video_number, same)
 
     @resolved("The top-level comment it answers; null for a top-level comment.")
-    async def parent(self, info: Info) -> CommentRef | None:
-        return await info.context.loaders.comments.load(self.parent_number) if self.parent_number else None
+    def parent(self, info: Info) -> CommentRef | None:
+        return pick(info.context.loaders.comments, self.parent_number, same) if self.parent_number else None
 
     @resolved("Whether the viewer likes it; null when nobody is logged in.")
     def viewer_has_liked(self, info: Info) -> bool | None:
@@ -82,4 +83,5 @@ async def comments_page(
     )
     answer: engagement_pb2.ListCommentsResponse = await context.rpc(context.clients.engagement.ListComments, request)
     found = [(Comment.of(entry.comment), entry.page_token) for entry in answer.entries]
+    await context.loaders.warm_users([comment.author_number for comment, _ in found], "Comment.author")
     return page(found, has_next=bool(answer.next_page_token), after=after)

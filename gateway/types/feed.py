@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from enum import Enum
+from typing import cast
 
 import strawberry
 
 from gateway.context import Info
+from gateway.ready import pick, same
 from gateway.types.fields import resolved
 from gateway.types.page import PageInfo, page_info
 from gateway.types.refs import UserRef, VideoRef
@@ -84,26 +87,29 @@ class FeedReason:
         )
 
     @resolved("The reason in words, for a person.")
-    async def text(self, info: Info) -> str:
+    def text(self, info: Info) -> str:
         if self.kind is FeedReasonKind.FOR_YOUR_TASTE and self.hashtag:
             return f"Because you like #{self.hashtag}"
         if self.kind is FeedReasonKind.FOLLOWED and self.user_number:
-            try:
-                user = await info.context.loaders.users.load(self.user_number)
-            except AppError:
-                # The words without the name are true too; the field `user` reports the outage.
-                user = None
-            if user is not None:
-                return f"You follow @{user.username}"
+            # A resolver may answer an awaitable; most reasons need none.
+            return cast(str, self._followed(info))
         return _TEXTS[self.kind]
 
+    async def _followed(self, info: Info) -> str:
+        try:
+            user = await info.context.loaders.users.load(self.user_number)
+        except AppError:
+            # The words without the name are true too; the field `user` reports the outage.
+            user = None
+        return f"You follow @{user.username}" if user else _TEXTS[self.kind]
+
     @resolved("For FOLLOWED, the author; null otherwise.")
-    async def user(self, info: Info) -> UserRef | None:
-        return await info.context.loaders.users.load(self.user_number) if self.user_number else None
+    def user(self, info: Info) -> UserRef | None:
+        return pick(info.context.loaders.users, self.user_number, same) if self.user_number else None
 
     @resolved("For SIMILAR_VIDEO, the video it is like; null otherwise.")
-    async def video(self, info: Info) -> VideoRef | None:
-        return await info.context.loaders.videos.load(self.video_number) if self.video_number else None
+    def video(self, info: Info) -> VideoRef | None:
+        return pick(info.context.loaders.videos, self.video_number, same) if self.video_number else None
 
 
 @strawberry.type(description="One video of a feed.")
@@ -135,9 +141,13 @@ async def load_feed(info: Info, kind: FeedKind, size: int, after: str | None) ->
         client=context.client,
     )
     answer: feeds_pb2.GetFeedResponse = await context.rpc(context.clients.feeds.GetFeed, request)
-    named = {edge.reason.video_id for edge in answer.edges if edge.reason.video_id} if context.with_reasons else set()
-    wanted = [edge.video_id for edge in answer.edges]
-    videos = (await context.loaders.videos.load_many([*wanted, *named.difference(wanted)]))[: len(wanted)]
+    numbers = [edge.video_id for edge in answer.edges]
+    named = [edge.reason.video_id for edge in answer.edges if edge.reason.video_id]
+    videos, _ = await asyncio.gather(
+        context.loaders.show_videos(numbers),
+        # In one batch with the page's own: loads of the same moment go together.
+        context.loaders.videos.load_many(named if "FeedReason.video" in context.selected else []),
+    )
     edges = [
         FeedEdge(node=video, cursor=edge.cursor, reason=FeedReason.of(edge.reason) if edge.reason.kind else None)
         for video, edge in zip(videos, answer.edges, strict=True)

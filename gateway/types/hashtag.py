@@ -61,6 +61,6 @@ async def videos_page(
     info: Info, entries: Sequence[VideoEntry], *, has_next: bool, after: str | None
 ) -> Connection[Video]:
     """A page of videos; those that VideoService does not answer are left out."""
-    videos = await info.context.loaders.videos.load_many([entry.video_id for entry in entries])
+    videos = await info.context.loaders.show_videos([entry.video_id for entry in entries])
     found = [(video, entry.page_token) for video, entry in zip(videos, entries, strict=True)]
     return page(found, has_next=has_next, after=after)

@@ -9,6 +9,7 @@ import strawberry
 
 from gateway import ids
 from gateway.context import Info
+from gateway.ready import pick, same
 from gateway.types.fields import resolved
 from gateway.types.node import Node
 from gateway.types.refs import CommentRef, UserRef, VideoRef
@@ -66,9 +67,9 @@ class Notification(Node):
         return [user for user in found if user is not None]
 
     @resolved("The video it is about; null for none.")
-    async def video(self, info: Info) -> VideoRef | None:
-        return await info.context.loaders.videos.load(self.video_number) if self.video_number else None
+    def video(self, info: Info) -> VideoRef | None:
+        return pick(info.context.loaders.videos, self.video_number, same) if self.video_number else None
 
     @resolved("The newest comment it is about; null for none.")
-    async def comment(self, info: Info) -> CommentRef | None:
-        return await info.context.loaders.comments.load(self.comment_number) if self.comment_number else None
+    def comment(self, info: Info) -> CommentRef | None:
+        return pick(info.context.loaders.comments, self.comment_number, same) if self.comment_number else None

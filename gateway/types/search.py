@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from enum import Enum
 from typing import Annotated
 
@@ -39,11 +40,12 @@ async def load_search(
         page_token=after or "",
     )
     answer: search_pb2.SearchResponse = await context.rpc(context.clients.search.Search, request)
-    loaders = context.loaders
-    videos, users = await loaders.videos_and_users(
-        [hit.id for hit in answer.hits if hit.type == search_pb2.SEARCH_TYPE_VIDEO],
-        [hit.id for hit in answer.hits if hit.type == search_pb2.SEARCH_TYPE_USER],
+    shown = await asyncio.gather(
+        context.loaders.show_videos([hit.id for hit in answer.hits if hit.type == search_pb2.SEARCH_TYPE_VIDEO]),
+        context.loaders.show_users([hit.id for hit in answer.hits if hit.type == search_pb2.SEARCH_TYPE_USER]),
     )
+    videos = {video.number: video for video in shown[0] if video}
+    users = {user.number: user for user in shown[1] if user}
 
     def node_of(hit: search_pb2.SearchHit) -> Video | User | Hashtag | None:
         if hit.type == search_pb2.SEARCH_TYPE_VIDEO:

@@ -9,6 +9,7 @@ import strawberry
 
 from gateway import ids
 from gateway.context import Info
+from gateway.ready import pick, same
 from gateway.types.fields import resolved
 from gateway.types.node import Node
 from gateway.types.refs import VideoRef
@@ -105,5 +106,5 @@ class Upload(Node):
         )
 
     @resolved("The video published from it; null until then.")
-    async def video(self, info: Info) -> VideoRef | None:
-        return await info.context.loaders.videos.load(self.video_number) if self.video_number else None
+    def video(self, info: Info) -> VideoRef | None:
+        return pick(info.context.loaders.videos, self.video_number, same) if self.video_number else None

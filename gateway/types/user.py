@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 
 import strawberry
 
 from gateway import ids
 from gateway.context import Info
+from gateway.ready import pick
 from gateway.types.fields import resolved
 from gateway.types.node import Node
 from gateway.types.page import After, Connection, First, page, page_size
@@ -42,40 +44,36 @@ class User(Node):
         )
 
     @resolved("How many follow the account.")
-    async def follower_count(self, info: Info) -> int | None:
-        return count((await info.context.loaders.follow_counts.load(self.number)).follower_count)
+    def follower_count(self, info: Info) -> int | None:
+        return pick(info.context.loaders.follow_counts, self.number, lambda found: count(found.follower_count))
 
     @resolved("How many the account follows.")
-    async def following_count(self, info: Info) -> int | None:
-        return count((await info.context.loaders.follow_counts.load(self.number)).followee_count)
+    def following_count(self, info: Info) -> int | None:
+        return pick(info.context.loaders.follow_counts, self.number, lambda found: count(found.followee_count))
 
     @resolved("How many public videos the account has that can be played.")
-    async def video_count(self, info: Info) -> int | None:
-        return count(await info.context.loaders.video_counts.load(self.number))
+    def video_count(self, info: Info) -> int | None:
+        return pick(info.context.loaders.video_counts, self.number, count)
 
     @resolved("How many likes the account's videos have received.")
-    async def like_count(self, info: Info) -> SafeInt | None:
-        return SafeInt(await info.context.loaders.received_likes.load(self.number))
+    def like_count(self, info: Info) -> SafeInt | None:
+        return pick(info.context.loaders.received_likes, self.number, SafeInt)
 
     @resolved("Whether the viewer follows the account; null when nobody is logged in.")
-    async def viewer_follows(self, info: Info) -> bool | None:
-        relation = await info.context.loaders.relation(self.number)
-        return relation.follows if relation else None
+    def viewer_follows(self, info: Info) -> bool | None:
+        return info.context.loaders.relation(self.number, lambda relation: relation.follows)
 
     @resolved("Whether the account follows the viewer; null when nobody is logged in.")
-    async def follows_viewer(self, info: Info) -> bool | None:
-        relation = await info.context.loaders.relation(self.number)
-        return relation.followed_by if relation else None
+    def follows_viewer(self, info: Info) -> bool | None:
+        return info.context.loaders.relation(self.number, lambda relation: relation.followed_by)
 
     @resolved("Whether the viewer blocks the account; null when nobody is logged in.")
-    async def viewer_blocks(self, info: Info) -> bool | None:
-        relation = await info.context.loaders.relation(self.number)
-        return relation.blocks if relation else None
+    def viewer_blocks(self, info: Info) -> bool | None:
+        return info.context.loaders.relation(self.number, lambda relation: relation.blocks)
 
     @resolved("Whether the viewer mutes the account; null when nobody is logged in.")
-    async def viewer_mutes(self, info: Info) -> bool | None:
-        relation = await info.context.loaders.relation(self.number)
-        return relation.mutes if relation else None
+    def viewer_mutes(self, info: Info) -> bool | None:
+        return info.context.loaders.relation(self.number, lambda relation: relation.mutes)
 
     @resolved("The account's videos that the viewer may see, newest first.")
     async def videos(
@@ -94,6 +92,10 @@ class User(Node):
             context.clients.videos.ListAuthorVideos, request
         )
         found = [(Video.of(entry.video), entry.page_token) for entry in answer.entries]
+        numbers = [video.number for video, _ in found]
+        await asyncio.gather(
+            context.loaders.warm_videos(numbers), context.loaders.warm_users([self.number], "Video.author")
+        )
         return page(found, has_next=bool(answer.next_page_token), after=after)
 
     @resolved("Who follows the account, newest follow first.")
@@ -121,6 +123,6 @@ async def users_page(
     info: Info, answer: follows_pb2.ListFollowersResponse | follows_pb2.ListFolloweesResponse, after: str | None
 ) -> Connection[User]:
     """A page of accounts; those that are gone are left out."""
-    users = await info.context.loaders.users.load_many([entry.user_id for entry in answer.entries])
+    users = await info.context.loaders.show_users([entry.user_id for entry in answer.entries])
     found = [(user, entry.page_token) for user, entry in zip(users, answer.entries, strict=True)]
     return page(found, has_next=bool(answer.next_page_token), after=after)

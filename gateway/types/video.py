@@ -9,6 +9,7 @@ import strawberry
 
 from gateway import ids
 from gateway.context import Info
+from gateway.ready import pick, same
 from gateway.types.fields import resolved
 from gateway.types.node import Node
 from gateway.types.page import After, Connection, First, page_size
@@ -113,38 +114,37 @@ class Video(Node):
         )
 
     @resolved("Who published it.")
-    async def author(self, info: Info) -> UserRef | None:
-        return await info.context.loaders.users.load(self.author_number)
+    def author(self, info: Info) -> UserRef | None:
+        return pick(info.context.loaders.users, self.author_number, same)
 
     @resolved("How to play it; null until READY.")
-    async def playback(self, info: Info) -> Playback | None:
+    def playback(self, info: Info) -> Playback | None:
         if self.signed is not None or self.state is not VideoState.READY:
             return self.signed
         # A command's answer carries no URLs; a read does.
-        again = await info.context.loaders.videos.load(self.number)
-        return again.signed if again else None
+        return pick(info.context.loaders.videos, self.number, lambda again: again.signed if again else None)
 
     @resolved("How many like it.")
-    async def like_count(self, info: Info) -> int | None:
-        return count((await info.context.loaders.engagement.load(self.number)).like_count)
+    def like_count(self, info: Info) -> int | None:
+        return pick(info.context.loaders.engagement, self.number, lambda found: count(found.like_count))
 
     @resolved("How many comments and replies stand.")
-    async def comment_count(self, info: Info) -> int | None:
-        return count((await info.context.loaders.engagement.load(self.number)).comment_count)
+    def comment_count(self, info: Info) -> int | None:
+        return pick(info.context.loaders.engagement, self.number, lambda found: count(found.comment_count))
 
     @resolved("How often it was shared.")
-    async def share_count(self, info: Info) -> int | None:
-        return count((await info.context.loaders.engagement.load(self.number)).share_count)
+    def share_count(self, info: Info) -> int | None:
+        return pick(info.context.loaders.engagement, self.number, lambda found: count(found.share_count))
 
     @resolved("How often it was watched.")
-    async def view_count(self, info: Info) -> SafeInt | None:
-        return SafeInt(await info.context.loaders.views.load(self.number))
+    def view_count(self, info: Info) -> SafeInt | None:
+        return pick(info.context.loaders.views, self.number, SafeInt)
 
     @resolved("Whether the viewer likes it; null when nobody is logged in.")
-    async def viewer_has_liked(self, info: Info) -> bool | None:
+    def viewer_has_liked(self, info: Info) -> bool | None:
         if not info.context.caller.user_id:
             return None
-        return (await info.context.loaders.engagement.load(self.number)).viewer_has_liked
+        return pick(info.context.loaders.engagement, self.number, lambda found: found.viewer_has_liked)
 
     @resolved("Its top-level comments, newest first.")
     async def comments(

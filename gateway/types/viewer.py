@@ -79,7 +79,7 @@ class Viewer(Node):
         answer: follows_pb2.ListSuggestionsResponse = await context.rpc(
             context.clients.follows.ListSuggestions, request
         )
-        users = await context.loaders.users.load_many([s.user_id for s in answer.suggestions])
+        users = await context.loaders.show_users([s.user_id for s in answer.suggestions])
         found = [(user, s.page_token) for user, s in zip(users, answer.suggestions, strict=True)]
         return page(found, has_next=bool(answer.next_page_token), after=after)
 

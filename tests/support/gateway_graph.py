@@ -249,6 +249,9 @@ class FakeEngagement:
 
     async def AddComment(self, request: en.AddCommentRequest, context: Any) -> en.AddCommentResponse:
         viewer = self._seen(request.video_id)
+        if not 1 <= len(request.text.strip()) <= 2200:
+            code = UserCode.TOO_LONG if request.text.strip() else UserCode.REQUIRED
+            raise invalid("text", "text must have 1 to 2200 characters.", code)
         comment = self._world.add_comment(request.video_id, viewer, request.text.strip(), request.parent_id)
         return en.AddCommentResponse(comment=self._shown(comment))
 
