@@ -65,21 +65,22 @@ class PageTaker:
             frozen, tail = self._eligible(snapshot, request)
             frozen = [(position, entry) for position, entry in frozen if _stands(entry, known, asked)]
             tail = [entry for entry in tail if _stands(entry, known, asked)]
-            ahead = self._ahead(snapshot, request, frozen, tail)
+            ahead, picks = self._ahead(snapshot, request, frozen, tail)
             unknown = [entry.video_id for entry in ahead if entry.video_id not in asked]
             if not unknown:
                 break
-            asked.update(unknown)
             try:
                 visible = await self._hydrator.visible(request.viewer_id, unknown)
             except AppError:
                 # The gateway's own check is the last one; an empty feed would help nobody.
                 verified = False
-                asked.difference_update(unknown)
                 break
+            asked.update(unknown)
             verified &= visible.is_verified
             known |= {v: f for v, f in visible.facts.items() if f.is_public}
-        return self._assemble(snapshot, request, frozen, tail, known.keys(), asked - known.keys(), verified)
+            if all(video_id in known for video_id in unknown):
+                break
+        return self._assemble(snapshot, request, frozen, tail, picks, asked - known.keys(), verified)
 
     def _eligible(self, snapshot: Snapshot, request: PageRequest) -> tuple[list[tuple[int, Entry]], list[Entry]]:
         frozen = [
@@ -96,13 +97,12 @@ class PageTaker:
 
     def _ahead(
         self, snapshot: Snapshot, request: PageRequest, frozen: list[tuple[int, Entry]], tail: list[Entry]
-    ) -> list[Entry]:
-        """The page and some spare ones, before their visibility is known."""
+    ) -> tuple[list[Entry], list[Picked]]:
+        """The page and some spare ones, before their visibility is known, and those of them that are from the tail."""
         wanted = request.size + max(3, request.size // 3)
         ahead = [entry for _, entry in frozen[:wanted]]
-        if len(ahead) < wanted:
-            ahead += [p.entry for p in self._pick(snapshot, request, tail, ahead, wanted - len(ahead))]
-        return ahead
+        picks = self._pick(snapshot, request, tail, ahead, wanted - len(ahead)) if len(ahead) < wanted else []
+        return [*ahead, *(p.entry for p in picks)], picks
 
     def _pick(
         self, snapshot: Snapshot, request: PageRequest, tail: list[Entry], on_page: list[Entry], count: int
@@ -124,19 +124,16 @@ class PageTaker:
         request: PageRequest,
         frozen: list[tuple[int, Entry]],
         tail: list[Entry],
-        known: AbstractSet[int],
+        picks: list[Picked],
         invisible: AbstractSet[int],
         verified: bool,
     ) -> Assembled:
         frozen = [(position, entry) for position, entry in frozen if entry.video_id not in invisible]
         tail = [entry for entry in tail if entry.video_id not in invisible]
         places = frozen[: request.size]
-        picked: list[Picked] = []
-        if len(places) < request.size:
-            on_page = [entry for _, entry in places]
-            picked = self._pick(snapshot, request, tail, on_page, request.size - len(places))
-        # What was asked about is what would be picked, so this leaves something out only when the rounds ran out.
-        picked = [_explained(p) for p in picked if p.entry.video_id in known or not verified]
+        # Each pick follows from those before it, so the page takes the first of them.
+        picks = [p for p in picks if p.entry.video_id not in invisible]
+        picked = [_explained(p) for p in picks[: request.size - len(places)]]
         first = len(snapshot.served)
         places += [(first + i, p.entry) for i, p in enumerate(picked)]
         dropped = (

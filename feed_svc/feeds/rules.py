@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from feed_svc.feeds.snapshot import Entry
 from feed_svc.feeds.sources import AGAIN, NUMBERS, YOUNG
 
-WINDOW = 60
+WINDOW = 40
 """How far down the tail a better fitting video is looked for at first."""
 MEMORY = 20
 """Places before the page that author and topic decay remember."""
