@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 import anyio
+from sqlalchemy import literal, select
 
 from rank_svc.context import Domain, RankContext
 from rank_svc.features.wiring import build_features, open_features
@@ -15,7 +16,7 @@ from rank_svc.schema import outbox, replies
 from rank_svc.scorers.wiring import open_models
 from rank_svc.settings import RankSettings
 from svc_kit.bus.relay import OutboxRelay
-from svc_kit.db import connect
+from svc_kit.db import Database, connect
 from svc_kit.service import Job, Platform, Service
 from svc_kit.uow import UnitOfWork
 
@@ -42,8 +43,16 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: RankSetting
         servicers=[servicer for domain in domains for servicer in domain.servicers],
         workers=[*shared, *(job for domain in domains for job in domain.workers)],
         rebuilds={name: rebuild for domain in domains for name, rebuild in domain.rebuilds.items()},
-        checks={name: check for domain in domains for name, check in domain.checks.items()},
+        checks={
+            "rank database": lambda: _check(db),
+            **{name: check for domain in domains for name, check in domain.checks.items()},
+        },
     )
+
+
+async def _check(db: Database) -> None:
+    async with db.read() as connection:
+        await connection.execute(select(literal(1)))
 
 
 async def _wire(context: RankContext) -> list[Domain]:

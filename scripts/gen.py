@@ -53,14 +53,12 @@ def generate_base_model() -> None:
 
 
 def _stub_inputs() -> list[Path]:
-    fixed = [
-        ROOT / "stubs" / name for name in ("pyproject.toml", "hatch_build.py", "build.lock", "README.md")
-    ]
+    fixed = [ROOT / "stubs" / name for name in ("pyproject.toml", "hatch_build.py", "build.lock", "README.md")]
     return [*(ROOT / "proto").rglob("*.proto"), *fixed]
 
 
 def _model_inputs() -> list[Path]:
-    return list((ROOT / "rank_svc" / "scorers").glob("*.py"))
+    return [*(ROOT / "rank_svc" / "scorers").glob("*.py"), ROOT / "rank_svc" / "features" / "history.py"]
 
 
 def _installed_stubs() -> bool:

@@ -1,7 +1,7 @@
 """Vectors in this process: compared one by one while they are few, by usearch's graph beyond that.
 
 Why not faiss: an inverted file has to be trained on vectors that a new instance does not have yet, and takes a scan to
-remove one. Below 50,000 vectors comparing all is as fast as any of them, and exact (`bench/vector_index.py`).
+remove one. Below 100,000 vectors comparing all is as fast as any of them, and exact (`bench/vector_index.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from usearch.index import Index
 
 from rank_svc.retrieval.store import Floats, Hits, Ints
 
-EXACT_BELOW = 50_000
+EXACT_BELOW = 100_000
 CHUNK = 256
 """Vectors added under one lock: searches wait no longer than that."""
 TIE = np.float32(1e-6)
@@ -29,7 +29,7 @@ _NONE = Hits(np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 async def open(url: str, dimensions: int, threads: anyio.CapacityLimiter) -> MemoryIndex:
-    """Open `memory://[?exact_below=50000]`."""
+    """Open `memory://[?exact_below=100000]`."""
     options = parse_qs(urlsplit(url).query)
     below = int(options.get("exact_below", [str(EXACT_BELOW)])[0])
     return MemoryIndex(dimensions, threads, exact_below=below)
