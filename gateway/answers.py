@@ -28,11 +28,19 @@ class Answer:
     extensions: dict[str, Any] = field(default_factory=dict)
     refused: bool = False
     """It was refused before it ran: there is no `data`."""
+    _encoded: bytes = b""
 
     @property
     def code(self) -> str:
         """The first error's code; empty without errors."""
         return str(self.errors[0]["extensions"]["code"]) if self.errors else ""
+
+    @property
+    def encoded(self) -> bytes:
+        """The body in JSON; encoded once, however many hear it."""
+        if not self._encoded:
+            self._encoded = encode(self.body())
+        return self._encoded
 
     def body(self) -> dict[str, Any]:
         """The response map of the GraphQL specification."""

@@ -33,6 +33,7 @@ from gateway.loaders import Loaders
 from gateway.schema import build_schema
 from gateway.sessions import Sessions
 from gateway.settings import GatewaySettings
+from gateway.subscriptions.sharing import SharedAnswers
 from gateway.subscriptions.socket import Socket, SocketLimits
 from svc_kit.auth import TokenVerifier
 from svc_kit.caller import Caller
@@ -89,9 +90,8 @@ async def build_gateway(
     clients = clients_of(platform.channels)
     sessions = Sessions(verifier, clients, platform.peer, platform.cache, platform.clock)
     connections = Connections(own.max_connections)
-    streaming = Streaming(
-        _executor(own, production=production), sessions, connections, platform.clock, own.ping_interval_s
-    )
+    executor = _executor(own, production=production)
+    streaming = Streaming(executor, SharedAnswers(executor), sessions, connections, platform.clock, own.ping_interval_s)
     reader = ClientReader(own.proxies, own.region_header)
     origins = Origins(own.origins, public_url, loopback=not production)
 
@@ -108,13 +108,17 @@ async def build_gateway(
             parallel_rpcs=own.max_parallel_rpcs,
         )
 
+    rate = AnonymousRate(platform.clock, own.anonymous_requests_per_s, own.anonymous_burst)
+
+    def admit(connection: HTTPConnection) -> None:
+        rate.take(reader.address(connection))
+
     dist = locate_dist(own.explorer_dist)
     endpoint = GraphQLEndpoint(
         streaming,
         new_context,
-        reader,
         origins,
-        AnonymousRate(platform.clock, own.anonymous_requests_per_s, own.anonymous_burst),
+        admit,
         lambda: explorer_page(dist, media_origins=own.media),
         max_body_bytes=own.max_body_bytes,
     )
@@ -126,7 +130,7 @@ async def build_gateway(
         if not origins.allows(websocket.headers.get("origin")):
             await websocket.close()
             return
-        await Socket(websocket, streaming, new_context, limits).serve()
+        await Socket(websocket, streaming, new_context, admit, limits).serve()
 
     channels = platform.channels
     pages = Pages(new_context, {"graph": channels.graph, "media": channels.media, "feed": channels.feed})
@@ -134,7 +138,7 @@ async def build_gateway(
         Route("/graphql", endpoint.__call__, methods=["GET", "POST"]),
         WebSocketRoute("/graphql", socket),
         *pages.routes(),
-        *explorer_routes(dist, demo_logins, media_origins=own.media),
+        *explorer_routes(dist, tuple if production else demo_logins, media_origins=own.media),
     ]
     _follow_sessions(sessions, platform.clock, own.session_recheck_s, stack)
     return Gateway(routes, _middleware(origins), connections, sessions)

@@ -19,7 +19,9 @@ from gateway.documents import Document, Documents, Operation
 from gateway.limits.shape import too_complex
 from gateway.schema import Schema
 from svc_kit.errors import AppError, Reason
+from svc_kit.telemetry import log
 
+_log = log(__name__)
 _SECONDS = Histogram("reelgraph_graphql_seconds", "Time to answer an operation", ["type", "field", "code"])
 
 
@@ -150,7 +152,9 @@ class Executor:
     def _observe(self, operation: Operation, answer: Answer, seconds: float) -> None:
         # The first field names an operation well enough; clients' own names would be without bound.
         first = operation.root_fields[0] if operation.root_fields else ""
-        _SECONDS.labels(operation.type.value, first, answer.code or "OK").observe(seconds)
+        code = answer.code or "OK"
+        _SECONDS.labels(operation.type.value, first, code).observe(seconds)
+        _log.info("operation", type=operation.type.value, field=first, code=code, ms=round(seconds * 1000, 1))
 
 
 def variables_of(value: object) -> dict[str, Any] | None:

@@ -32,9 +32,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as against:
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
             tar.extractall(against, filter="data")
-        checked = subprocess.run(
-            [str(VENV / "bin" / "buf"), "breaking", "--against", against], cwd=ROOT, check=False
-        )
+        checked = subprocess.run([str(VENV / "bin" / "buf"), "breaking", "--against", against], cwd=ROOT, check=False)
     if checked.returncode == 0:
         print(f"buf breaking: compatible with {base}")
     return checked.returncode

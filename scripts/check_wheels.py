@@ -88,9 +88,7 @@ def _environment(where: Path, *requirements: str) -> Path:
 
 
 def _clean_env() -> dict[str, str]:
-    return {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "REELGRAPH_"))
-    }
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "REELGRAPH_"))}
 
 
 def _outside(folder: Path, command: list[str]) -> str:
@@ -127,9 +125,7 @@ def _serve(folder: Path, command: str) -> str:
             server.kill()
             raise ToolError(f"reelgraph serve did not stop within {STOP_S} s of SIGINT") from None
     if ready is None:
-        raise ToolError(
-            f"reelgraph serve all printed no ready line in {START_S} s:\n{log.read_text()[-4000:]}"
-        )
+        raise ToolError(f"reelgraph serve all printed no ready line in {START_S} s:\n{log.read_text()[-4000:]}")
     return ready
 
 

@@ -60,12 +60,13 @@ class ArchiveWorker:
 
     async def _step(self, consumer: Consumer, gathering: _Gathering) -> None:
         room = self._flush_events - len(gathering.deliveries)
-        epoch = consumer.epoch
+        epoch, held = consumer.epoch, bool(gathering.deliveries)
         fresh = await consumer.poll(min(POLL_LIMIT, room), min(POLL_WAIT_S, max(self._flush_s, 0.01)))
         gathering.add(fresh)
         full = len(gathering.deliveries) >= self._flush_events
         # After a rebalance what was gathered may belong to another member: it is written and let go of at once.
-        if gathering.deliveries and (full or gathering.age_s() >= self._flush_s or consumer.epoch != epoch):
+        moved = held and consumer.epoch != epoch
+        if gathering.deliveries and (full or moved or gathering.age_s() >= self._flush_s):
             await self._flush(consumer, gathering.take())
 
     async def _flush(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> None:

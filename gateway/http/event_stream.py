@@ -14,12 +14,13 @@ from typing import Any
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.answers import Answer, encode
+from gateway.answers import Answer
 from gateway.connections import Connections, TooMany
 from gateway.context import Context
 from gateway.execution import Executor, Prepared
 from gateway.http.accept import EVENT_STREAM
 from gateway.sessions import Sessions
+from gateway.subscriptions.sharing import SharedAnswers
 from svc_kit.clock import Clock
 from svc_kit.errors import unauthenticated
 
@@ -29,7 +30,7 @@ HEARTBEAT = b":\n\n"
 
 def next_event(answer: Answer) -> bytes:
     """A `next` event."""
-    return b"event: next\ndata: " + encode(answer.body()) + b"\n\n"
+    return b"event: next\ndata: " + answer.encoded + b"\n\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Streaming:
     """What event streams are made with."""
 
     executor: Executor
+    shared: SharedAnswers
     sessions: Sessions
     connections: Connections
     clock: Clock
@@ -79,7 +81,7 @@ class EventStream(Response):
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async with (
-                aclosing(self._streaming.executor.events(self._prepared, self._context)) as answers,
+                aclosing(self._streaming.shared.events(self._prepared, self._context)) as answers,
                 aclosing(self._chunks(answers, ends)) as chunks,
             ):
                 async for chunk in chunks:

@@ -9,15 +9,13 @@ from graphql import OperationType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.answers import Answer, encode
+from gateway.answers import Answer
 from gateway.context import Context
 from gateway.execution import Prepared, Refused
 from gateway.http.accept import EVENT_STREAM, GRAPHQL_JSON, HTML, JSON, preferred
 from gateway.http.calls import BadRequest, read_call
-from gateway.http.clients import ClientReader
 from gateway.http.event_stream import COMPLETE, EventStream, Streaming, next_event
 from gateway.http.origins import Origins
-from gateway.limits.rate import AnonymousRate
 from svc_kit.caller import Caller
 from svc_kit.errors import AppError, Reason
 
@@ -38,9 +36,8 @@ class GraphQLEndpoint:
         self,
         streaming: Streaming,
         new_context: Callable[[Request, Caller], Context],
-        clients: ClientReader,
         origins: Origins,
-        rate: AnonymousRate,
+        admit: Callable[[Request], None],
         page: Callable[[], Response],
         *,
         max_body_bytes: int,
@@ -49,9 +46,8 @@ class GraphQLEndpoint:
         self._executor = streaming.executor
         self._sessions = streaming.sessions
         self._new_context = new_context
-        self._clients = clients
         self._origins = origins
-        self._rate = rate
+        self._admit = admit
         self._page = page
         self._max_body_bytes = max_body_bytes
 
@@ -109,7 +105,7 @@ class GraphQLEndpoint:
             authorization = ""
         caller = await self._sessions.authenticate(authorization)
         if not caller.user_id:
-            self._rate.take(self._clients.address(request))
+            self._admit(request)
         return caller
 
     def _refused(self, answer: Answer, media_type: str) -> Response:
@@ -121,7 +117,7 @@ class GraphQLEndpoint:
         answer = self._executor.errors.refusal(AppError(Reason.BAD_USER_INPUT, error.message))
         headers = {"Allow": "POST"} if error.status == HTTPStatus.METHOD_NOT_ALLOWED else {}
         shown = GRAPHQL_JSON if media_type == GRAPHQL_JSON else JSON
-        return Response(encode(answer.body()), error.status, headers, f"{shown}; charset=utf-8")
+        return Response(answer.encoded, error.status, headers, f"{shown}; charset=utf-8")
 
 
 def _respond(answer: Answer, media_type: str) -> Response:
@@ -134,4 +130,4 @@ def _respond(answer: Answer, media_type: str) -> Response:
     headers = {}
     if answer.errors and (wait_ms := answer.errors[0]["extensions"].get("retryAfterMs")) and status != HTTPStatus.OK:
         headers["Retry-After"] = str(-(-wait_ms // 1000))
-    return Response(encode(answer.body()), status, headers, f"{media_type}; charset=utf-8")
+    return Response(answer.encoded, status, headers, f"{media_type}; charset=utf-8")

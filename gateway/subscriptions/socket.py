@@ -55,18 +55,21 @@ class _Closed(Exception):
 
 
 class Socket:
-    """One connection: a reader, a writer behind a bounded queue, a pinger, and a task an operation."""
+    """One connection: a reader, a writer behind a bounded queue, a pinger, and a task an operation. `admit` raises
+    RATE_LIMITED for a logged-out client that asks too often."""
 
     def __init__(
         self,
         websocket: WebSocket,
         streaming: Streaming,
         new_context: Callable[[WebSocket, Caller], Context],
+        admit: Callable[[WebSocket], None],
         limits: SocketLimits,
     ) -> None:
         self._ws = websocket
         self._streaming = streaming
         self._new_context = new_context
+        self._admit = admit
         self._limits = limits
         self._out: asyncio.Queue[bytes] = asyncio.Queue(limits.queue_messages)
         self._end: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
@@ -113,8 +116,11 @@ class Socket:
             self._end.set_result((code, reason))
 
     def _send(self, message: dict[str, Any]) -> None:
+        self._put(encode(message))
+
+    def _put(self, message: bytes) -> None:
         try:
-            self._out.put_nowait(encode(message))
+            self._out.put_nowait(message)
         except asyncio.QueueFull:
             self.end(TRY_AGAIN, "Too slow: come back and go on after the last event")
 
@@ -216,6 +222,8 @@ class Socket:
         try:
             if len(self._operations) >= self._limits.operations:
                 raise AppError(Reason.RATE_LIMITED, f"A socket runs at most {self._limits.operations} operations.")
+            if not self._caller.user_id:
+                self._admit(self._ws)
             prepared = self._streaming.executor.prepare(call)
         except Refused as refused:
             self._fail(number, refused.answer)
@@ -239,13 +247,13 @@ class Socket:
 
     async def _answer(self, number: str, prepared: Prepared, context: Context) -> None:
         streamed = prepared.operation.type is OperationType.SUBSCRIPTION
-        async with aclosing(self._streaming.executor.events(prepared, context)) as answers:
+        async with aclosing(self._streaming.shared.events(prepared, context)) as answers:
             async for answer in answers:
                 if answer.refused and (streamed or answer.data is None):
                     self._finish(number)
                     self._fail(number, answer)
                     return
-                self._send({"id": number, "type": "next", "payload": answer.body()})
+                self._put(b'{"type":"next","id":' + encode(number) + b',"payload":' + answer.encoded + b"}")
         self._finish(number)
         self._send({"id": number, "type": "complete"})
 

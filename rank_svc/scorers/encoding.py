@@ -38,6 +38,7 @@ def language_token(tag: str) -> int:
     return token(primary_language(tag))
 
 
+@lru_cache(maxsize=4096)
 def primary_language(tag: str) -> str:
     """The primary subtag, lower case; empty when there is none."""
     return tag.replace("_", "-").partition("-")[0].strip().lower()

@@ -291,3 +291,41 @@ async def test_a_stopping_gateway_sends_its_sockets_away_and_takes_no_more(bench
         assert (await socket.closed())[0] == 1001
     async with socket_to(bench.url) as socket:
         assert (await socket.closed())[0] == 1013
+
+
+async def test_what_nobody_in_particular_hears_is_executed_once_for_all(bench: Bench) -> None:
+    ada, me = bench.world.add_user("ada"), bench.log_in(bench.world.add_user("me").id)
+    video = bench.world.add_video(ada.id)
+    given = {"v": encode(Kind.VIDEO, video.id)}
+    async with socket_to(bench.url) as first, socket_to(bench.url) as second, socket_to(bench.url) as mine:
+        for socket, token in ((first, ""), (second, ""), (mine, me.token)):
+            await socket.init(token)
+            await socket.subscribe(COMMENTS, given)
+        await until(lambda: len(bench.world.comment_streams) == 2)
+        bench.world.calls.clear()
+        bench.world.add_comment(video.id, ada.id, "hello")
+        heard = [(await socket.next())["data"]["commentAdded"] for socket in (first, second, mine)]
+        assert [event["text"] for event in heard] == ["hello"] * 3
+        assert [event["viewerHasLiked"] for event in heard] == [None, None, False]
+        assert bench.world.counted()["BatchGetAccounts"] == 2
+        await first.send({"type": "complete", "id": "1"})
+        bench.world.add_comment(video.id, ada.id, "again")
+        assert (await second.next())["data"]["commentAdded"]["text"] == "again"
+    await until(lambda: not bench.world.comment_streams)
+
+
+async def test_when_a_shared_stream_fails_each_listener_is_told_and_may_begin_again(bench: Bench) -> None:
+    ada = bench.world.add_user("ada")
+    video = bench.world.add_video(ada.id)
+    secret = bench.world.add_video(ada.id, visibility=3)
+    async with socket_to(bench.url) as first, socket_to(bench.url) as second:
+        for socket in (first, second):
+            await socket.init()
+            await socket.subscribe(COMMENTS, {"v": encode(Kind.VIDEO, secret.id)})
+            message = await socket.receive()
+            assert (message["type"], message["payload"][0]["extensions"]["code"]) == ("error", "NOT_FOUND")
+            await socket.subscribe(COMMENTS, {"v": encode(Kind.VIDEO, video.id)})
+        await until(lambda: len(bench.world.comment_streams) == 1)
+        bench.world.add_comment(video.id, ada.id, "hello")
+        for socket in (first, second):
+            assert (await socket.next())["data"]["commentAdded"]["text"] == "hello"
