@@ -1,0 +1,74 @@
+"""What acts are worth."""
+
+from __future__ import annotations
+
+import pytest
+
+from feed_svc.settings import FeedSettings
+from feed_svc.trending.scoring import (
+    BUCKET_MS,
+    Weights,
+    bucket_of,
+    rank_of,
+    score_at,
+    view_worth,
+    viral_among,
+)
+from feed_svc.trending.store import Bucket
+
+WEIGHTS = Weights.of(FeedSettings())
+NOW = 1_800_000_000_000
+HALF_LIFE = int(WEIGHTS.half_life_ms)
+
+
+def worth(watched_s: float, duration_s: float) -> float:
+    return view_worth(int(watched_s * 1000), int(duration_s * 1000), 60)
+
+
+def test_a_short_clip_watched_whole_is_worth_less_than_a_long_one() -> None:
+    assert worth(3, 3) == pytest.approx(0.337, abs=0.001)
+    assert worth(60, 60) == pytest.approx(1)
+    assert worth(3, 3) > worth(3, 60) == pytest.approx(0.017, abs=0.001)
+    assert worth(180, 180) == pytest.approx(1)
+
+
+def test_watching_more_is_never_worth_less_and_loops_count_once() -> None:
+    values = [worth(seconds, 30) for seconds in range(31)]
+    assert values == sorted(values) and values[0] == 0
+    assert worth(300, 30) == worth(30, 30)
+    assert view_worth(500, 0, 60) == 0
+
+
+def test_a_score_halves_in_a_half_life_and_order_never_depends_on_when_it_is_asked() -> None:
+    rank = rank_of(NOW, [], WEIGHTS)
+    assert score_at(rank, NOW, WEIGHTS) == pytest.approx(1)
+    assert score_at(rank, NOW + HALF_LIFE, WEIGHTS) == pytest.approx(0.5)
+    assert score_at(rank, NOW + 5 * HALF_LIFE, WEIGHTS) == pytest.approx(1 / 32)
+    bucket = bucket_of(NOW)
+    viewed = rank_of(NOW, [Bucket(bucket, 3, 3000)], WEIGHTS)
+    assert score_at(viewed, bucket * BUCKET_MS, WEIGHTS) == pytest.approx(4, rel=0.03)
+
+
+def test_two_new_views_outweigh_two_views_of_a_half_life_ago() -> None:
+    old, new = bucket_of(NOW - HALF_LIFE), bucket_of(NOW)
+    assert rank_of(0, [Bucket(new, 2, 2000)], WEIGHTS) == pytest.approx(rank_of(0, [Bucket(old, 4, 4000)], WEIGHTS))
+    assert rank_of(0, [Bucket(new, 2, 2000)], WEIGHTS) > rank_of(0, [Bucket(old, 3, 3000)], WEIGHTS)
+
+
+def test_ranks_of_far_apart_times_neither_overflow_nor_vanish() -> None:
+    ancient, future = rank_of(0, [], WEIGHTS), rank_of(NOW * 3, [Bucket(1, 1, 10**12)], WEIGHTS)
+    assert ancient < future
+    assert score_at(ancient, NOW, WEIGHTS) >= 0
+
+
+def test_what_was_taken_back_beyond_zero_counts_nothing() -> None:
+    assert rank_of(NOW, [Bucket(bucket_of(NOW), 0, -5000)], WEIGHTS) == rank_of(NOW, [], WEIGHTS)
+
+
+def test_viral_is_over_the_setting_or_in_the_top_share_of_enough_videos() -> None:
+    settings = FeedSettings(viral_views_an_hour=100, viral_least_views=20, viral_least_videos=100)
+    assert viral_among([(1, 101), (2, 100)], settings) == [(1, 101)]
+    crowd = [(n, 50 - n // 4) for n in range(200)]
+    assert viral_among(crowd, settings) == crowd[:2]
+    assert viral_among(crowd[:99], settings) == []
+    assert viral_among([(n, 19) for n in range(500)], settings) == []
