@@ -1,0 +1,235 @@
+"""Training the towers: deterministic for a seed and a number of steps, resumable at each epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rank_svc.train.batches import Material, batches, material, negative_chances, steps_per_epoch
+from rank_svc.train.dataset import Ints
+from rank_svc.train.held import Held, hold_out
+from rank_svc.train.histories import Histories
+from rank_svc.train.loss import Negatives, sampled_softmax, tensors
+from rank_svc.train.options import TowerOptions
+from rank_svc.train.towers import TwoTower
+
+Progress = Callable[[int, int, str], None]
+"""(step, steps, what to show)"""
+PACE_STEPS = 20
+
+
+@dataclass(slots=True)
+class Fitted:
+    """What came of it."""
+
+    model: TwoTower
+    """With averaged weights, in evaluation mode."""
+    source: Material
+    steps: int
+    cpu_seconds: float
+    looks: list[tuple[int, float]] = field(default_factory=list)
+    """(step, recall@50 of the held-out rows)"""
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    """(step, mean loss since the last look)"""
+
+
+@dataclass(slots=True)
+class _Run:
+    model: TwoTower
+    average: list[Tensor]
+    optimizer: torch.optim.Optimizer
+    random: np.random.Generator
+    generator: torch.Generator
+    total: int
+    step: int = 0
+    epoch: int = 0
+    best: float = -1.0
+    worse: int = 0
+    kept: list[Tensor] = field(default_factory=list)
+    looks: list[tuple[int, float]] = field(default_factory=list)
+    losses: list[tuple[int, float]] = field(default_factory=list)
+
+
+def fit(
+    histories: Histories,
+    catalogue: Ints,
+    options: TowerOptions,
+    *,
+    seed: int = 0,
+    minutes: float | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> Fitted:
+    """Train on all histories but the newest rows of a few users, which say when to stop. Resumes from `checkpoint`
+    when that is of the same data, options and seed; removes it at the end."""
+    began, cpu = time.monotonic(), time.process_time()
+    held = hold_out(histories, catalogue, options, seed)
+    source = material(held.histories, catalogue, options)
+    run = _start(source, options, seed, ordered=histories.ordered)
+    key = _key(source, options, seed)
+    if checkpoint is not None and checkpoint.is_file():
+        _resume(run, checkpoint, key)
+    negatives = Negatives(torch.from_numpy(negative_chances(source, options)), run.generator, logq=options.logq)
+    limit = None if minutes is None else began + minutes * 60
+    while run.step < run.total and source.users:
+        if not _epoch(run, source, options, negatives, held, limit, progress):
+            break
+        run.epoch += 1
+        if checkpoint is not None:
+            _save(run, checkpoint, key)
+    _load(run.model, run.kept or run.average)
+    run.model.eval()
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return Fitted(run.model, source, run.step, time.process_time() - cpu, run.looks, run.losses)
+
+
+def _start(source: Material, options: TowerOptions, seed: int, *, ordered: bool) -> _Run:
+    torch.manual_seed(seed)
+    model = TwoTower(source.items, options, ordered=ordered)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.0)
+    total = options.steps or math.ceil(options.epochs * steps_per_epoch(source, options))
+    average = [p.detach().clone() for p in model.parameters()]
+    generator = torch.Generator().manual_seed(seed)
+    return _Run(model, average, optimizer, np.random.default_rng(seed), generator, total)
+
+
+def _epoch(
+    run: _Run,
+    source: Material,
+    options: TowerOptions,
+    negatives: Negatives,
+    held: Held,
+    limit: float | None,
+    progress: Progress | None,
+) -> bool:
+    """One round over all users; False: it is time to stop."""
+    every = max(1, run.total // options.looks)
+    losses: list[float] = []
+    began, first = time.monotonic(), run.step
+    for batch in batches(source, options, run.random):
+        if not batch.target.any():
+            continue
+        losses.append(_step(run, options, sampled_step(run, tensors(batch), negatives)))
+        if progress is not None:
+            progress(run.step, run.total, f"loss {losses[-1]:.3f}  held-out recall@50 {max(run.best, 0):.4f}")
+        now = time.monotonic()
+        if limit is not None:
+            if run.step - first == PACE_STEPS and run.epoch == 0:
+                # The rate falls to 0 at the last step: with too little time, plan for fewer steps.
+                pace = (now - began) / PACE_STEPS
+                run.total = min(run.total, run.step + max(1, int((limit - now) * 0.9 / pace)))
+            if now >= limit:
+                run.total = run.step
+        done = run.step >= run.total
+        if run.step % every == 0 or done:
+            run.losses.append((run.step, float(np.mean(losses))))
+            losses = []
+            if not _look(run, held, options) or done:
+                return False
+    return True
+
+
+def sampled_step(run: _Run, batch: Any, negatives: Negatives) -> Tensor:
+    """The loss, in bfloat16 where the processor multiplies it fast."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=fast_bfloat16()):
+        return sampled_softmax(run.model, batch, negatives)
+
+
+def fast_bfloat16() -> bool:
+    """Whether this processor says that it multiplies bfloat16 itself."""
+    try:
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+def _step(run: _Run, options: TowerOptions, loss: Tensor) -> float:
+    rate = options.rate * min(1.0, (run.step + 1) / options.warm)
+    rate *= 0.5 * (1 + math.cos(math.pi * run.step / run.total))
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    parameters = list(run.model.parameters())
+    torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+    run.optimizer.step()
+    run.step += 1
+    decay = min(options.average, (run.step + 1) / (run.step + 10))
+    with torch.no_grad():
+        torch._foreach_lerp_(run.average, parameters, 1 - decay)
+    return float(loss.detach())
+
+
+def _look(run: _Run, held: Held, options: TowerOptions) -> bool:
+    """Measure the averaged weights; keep the best. False: it has been getting worse."""
+    if not held.usable:
+        return True
+    raw = [p.detach().clone() for p in run.model.parameters()]
+    _load(run.model, run.average)
+    value = held.recall(run.model)
+    _load(run.model, raw)
+    run.looks.append((run.step, value))
+    if value > run.best:
+        run.best, run.worse, run.kept = value, 0, [p.clone() for p in run.average]
+    else:
+        run.worse += 1
+    return run.worse <= options.patience
+
+
+def _load(model: TwoTower, values: list[Tensor]) -> None:
+    with torch.no_grad():
+        for parameter, value in zip(model.parameters(), values, strict=True):
+            parameter.copy_(value)
+
+
+def _key(source: Material, options: TowerOptions, seed: int) -> str:
+    digest = hashlib.sha256(json.dumps([asdict(options), seed, source.items], sort_keys=True).encode())
+    for array in (source.starts, source.rows, source.actions, source.ages):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _save(run: _Run, path: Path, key: str) -> None:
+    state = {
+        "key": key,
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "average": run.average,
+        "kept": run.kept,
+        "random": json.dumps(run.random.bit_generator.state),
+        "generator": run.generator.get_state(),
+        "torch": torch.get_rng_state(),
+        "plain": (run.total, run.step, run.epoch, run.best, run.worse, run.looks, run.losses),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    torch.save(state, fresh)
+    os.replace(fresh, path)
+
+
+def _resume(run: _Run, path: Path, key: str) -> None:
+    try:
+        state = torch.load(path, weights_only=True)
+    except Exception:  # whatever is wrong with it, training can begin anew
+        return
+    if not isinstance(state, dict) or state.get("key") != key:
+        return
+    run.model.load_state_dict(state["model"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.average, run.kept = state["average"], state["kept"]
+    run.random.bit_generator.state = json.loads(state["random"])
+    run.generator.set_state(state["generator"])
+    torch.set_rng_state(state["torch"])
+    run.total, run.step, run.epoch, run.best, run.worse, run.looks, run.losses = state["plain"]

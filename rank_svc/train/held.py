@@ -1,0 +1,96 @@
+"""The validation split: the newest rows of a few users, held out by time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from rank_svc.train.batches import Material, material, whole
+from rank_svc.train.dataset import Ints
+from rank_svc.train.histories import Histories, item_codes
+from rank_svc.train.metrics import best
+from rank_svc.train.options import TowerOptions
+from rank_svc.train.towers import TwoTower
+
+MOST_USERS = 2000
+NEWEST = 0.1
+"""Share of all rows, by time, that counts as the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Histories without the held-out rows, and what these were."""
+
+    histories: Histories
+    asked: Material | None
+    """The held users' rows before the split."""
+    seen: list[Ints]
+    right: list[Ints]
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is anything to measure by."""
+        return self.asked is not None and bool(self.right)
+
+    def recall(self, model: TwoTower, k: int = 50) -> float:
+        """Recall of the held-out positives as the protocol counts it."""
+        assert self.asked is not None
+        model.eval()
+        found: list[float] = []
+        with torch.no_grad():
+            items = model.items(torch.arange(1, self.asked.items + 1))
+            for start in range(0, self.asked.users, 256):
+                users = np.arange(start, min(start + 256, self.asked.users))
+                scores = (user_vectors(model, self.asked, users) @ items.T + model.bias[1:]).numpy()
+                for i, user in enumerate(users):
+                    scores[i, self.seen[user]] = -np.inf
+                top = best(scores, k)
+                found += [float(np.isin(self.right[u], top[i]).mean()) for i, u in enumerate(users)]
+        model.train()
+        return float(np.mean(found))
+
+
+def user_vectors(model: TwoTower, source: Material, users: Ints) -> torch.Tensor:
+    """[n, width + bag] of users as they are now."""
+    batch = whole(source, users)
+    states = model.states(torch.from_numpy(batch.rows), torch.from_numpy(batch.actions))
+    last = torch.from_numpy((batch.actions > 0).sum(1))
+    return states[torch.arange(len(users)), last] + model.target_age.weight[0]
+
+
+def hold_out(histories: Histories, catalogue: Ints, options: TowerOptions, seed: int) -> Held:
+    """Of a share of users, everything after one moment is held out; nobody else loses a row.
+
+    That others' newer rows are learned from makes the value too good to publish, but not less fit to say when more
+    training hurts, and the newest rows are worth the most.
+    """
+    users = len(histories.users)
+    count = min(int(users * options.held_users), MOST_USERS)
+    nothing = Held(histories, None, [], [])
+    if not histories.ordered or count < 1 or not len(histories.items):
+        return nothing
+    moment = np.quantile(histories.times_ms, 1 - NEWEST)
+    late = histories.times_ms > moment
+    owner = histories.owner
+    before = np.bincount(owner[~late & histories.positive], minlength=users)
+    after = np.bincount(owner[late & histories.positive], minlength=users)
+    able = np.flatnonzero((before > 0) & (after > 0))
+    if not len(able):
+        return nothing
+    chosen = np.sort(np.random.default_rng(seed).permutation(able)[:count])
+    mine = np.zeros(users, np.bool_)
+    mine[chosen] = True
+    left = histories.where(~(late & mine[owner]))
+    only = histories.where(mine[owner] & ~late)
+    asked = material(only, catalogue, replace(options, share=1.0))
+    codes = item_codes(catalogue, histories.items)
+    starts = histories.starts
+    seen, right = [], []
+    for user in chosen:
+        rows = slice(int(starts[user]), int(starts[user + 1]))
+        late_rows, items = late[rows], codes[rows]
+        seen.append(items[~late_rows])
+        right.append(items[late_rows & histories.positive[rows]])
+    return Held(left, asked, seen, right)

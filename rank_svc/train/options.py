@@ -1,0 +1,55 @@
+"""What a training run is made of. `docs/ranking.md` tells what each choice was worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TowerOptions:
+    """Hyperparameters of the two towers; written into the version's metrics.json."""
+
+    width: int = 64
+    """Dimensions of the sequence part; its item vectors are the sequence's input too."""
+    bag: int = 128
+    """Dimensions of the untied bag part."""
+    layers: int = 2
+    heads: int = 2
+    feed_forward: int = 128
+    dropout: float = 0.2
+    epochs: float = 5
+    """Rounds over all users, where `steps` is 0."""
+    steps: int = 0
+    tokens: int = 4096
+    """Interactions in a batch."""
+    negatives: int = 1024
+    """Expected number of shared negatives a batch."""
+    power: float = 0.75
+    """Negatives are drawn by popularity to this power."""
+    logq: bool = True
+    history: bool = True
+    """Without, everybody gets the same vector (ablation)."""
+    rate: float = 6e-3
+    warm: int = 50
+    average: float = 0.98
+    """Decay of the moving average of weights, which is what ships."""
+    target_days: float = 6.0
+    """A target this old weighs 1/e."""
+    user_power: float = 0.5
+    """A user's targets are divided by their sum to this power: 0 weighs users by activity, 1 all alike."""
+    share: float = 0.5
+    """Share of targets in an epoch: drawn by weight, the light ones are mostly left out."""
+    held_users: float = 0.05
+    """Share of users whose newest rows are held out for early stopping."""
+    patience: int = 2
+    """Looks without a better value before it stops."""
+    looks: int = 8
+    """How often the held-out rows are looked at."""
+
+
+LONGEST = 100
+"""Interactions of a user that are used: what the served arrays hold."""
+AGES = 32
+AGE_STEP_DAYS = 0.5
+ACTIONS = 4
+"""0 padding, 1 seen, 2 positive, 3 liked, in that order of strength."""
