@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -58,15 +59,10 @@ class Gateway:
     routes: list[BaseRoute]
     middleware: list[Middleware]
     connections: Connections
-    sessions: Sessions
-    _apps: list[Starlette] = field(default_factory=list)
 
-    @property
     def app(self) -> Starlette:
         """An app of the gateway alone."""
-        if not self._apps:
-            self._apps.append(Starlette(routes=self.routes, middleware=self.middleware))
-        return self._apps[0]
+        return Starlette(routes=self.routes, middleware=self.middleware)
 
     async def drain(self, grace_s: float = DRAIN_S) -> None:
         """Send the clients of sockets and event streams away, to come back elsewhere. Call it before the HTTP server
@@ -86,14 +82,29 @@ async def build_gateway(
     the background ends with `stack`. Raises ValueError for settings that make no sense."""
     own = settings or GatewaySettings()
     production = platform.settings.mode is Mode.PRODUCTION
-    public_url = platform.settings.public_url.rstrip("/")
-    clients = clients_of(platform.channels)
-    sessions = Sessions(verifier, clients, platform.peer, platform.cache, platform.clock)
+    sessions = Sessions(verifier, clients_of(platform.channels), platform.peer, platform.cache, platform.clock)
     connections = Connections(own.max_connections)
     executor = _executor(own, production=production)
     streaming = Streaming(executor, SharedAnswers(executor), sessions, connections, platform.clock, own.ping_interval_s)
+    origins = Origins(own.origins, platform.settings.public_url, loopback=not production)
     reader = ClientReader(own.proxies, own.region_header)
-    origins = Origins(own.origins, public_url, loopback=not production)
+    new_context = _contexts(platform, own, sessions, reader)
+    channels = platform.channels
+    pages = Pages(new_context, {"graph": channels.graph, "media": channels.media, "feed": channels.feed})
+    dist = locate_dist(own.explorer_dist)
+    routes: list[BaseRoute] = [
+        *_graphql(platform, own, streaming, origins, reader, new_context, dist),
+        *pages.routes(),
+        *explorer_routes(dist, tuple if production else demo_logins, media_origins=own.media),
+    ]
+    _follow_sessions(sessions, platform.clock, own.session_recheck_s, stack)
+    return Gateway(routes, _middleware(origins), connections)
+
+
+def _contexts(
+    platform: Platform, own: GatewaySettings, sessions: Sessions, reader: ClientReader
+) -> Callable[[HTTPConnection, Caller], Context]:
+    clients, public_url = clients_of(platform.channels), platform.settings.public_url.rstrip("/")
 
     def new_context(connection: HTTPConnection, caller: Caller) -> Context:
         return Context(
@@ -108,12 +119,32 @@ async def build_gateway(
             parallel_rpcs=own.max_parallel_rpcs,
         )
 
+    return new_context
+
+
+def _graphql(
+    platform: Platform,
+    own: GatewaySettings,
+    streaming: Streaming,
+    origins: Origins,
+    reader: ClientReader,
+    new_context: Callable[[HTTPConnection, Caller], Context],
+    dist: Path | None,
+) -> list[BaseRoute]:
     rate = AnonymousRate(platform.clock, own.anonymous_requests_per_s, own.anonymous_burst)
+    limits = SocketLimits(
+        own.max_socket_operations, own.socket_queue_messages, own.connection_init_timeout_s, own.ping_interval_s
+    )
 
     def admit(connection: HTTPConnection) -> None:
         rate.take(reader.address(connection))
 
-    dist = locate_dist(own.explorer_dist)
+    async def socket(websocket: WebSocket) -> None:
+        if not origins.allows(websocket.headers.get("origin")):
+            await websocket.close()
+            return
+        await Socket(websocket, streaming, new_context, admit, limits).serve()
+
     endpoint = GraphQLEndpoint(
         streaming,
         new_context,
@@ -122,26 +153,10 @@ async def build_gateway(
         lambda: explorer_page(dist, media_origins=own.media),
         max_body_bytes=own.max_body_bytes,
     )
-    limits = SocketLimits(
-        own.max_socket_operations, own.socket_queue_messages, own.connection_init_timeout_s, own.ping_interval_s
-    )
-
-    async def socket(websocket: WebSocket) -> None:
-        if not origins.allows(websocket.headers.get("origin")):
-            await websocket.close()
-            return
-        await Socket(websocket, streaming, new_context, admit, limits).serve()
-
-    channels = platform.channels
-    pages = Pages(new_context, {"graph": channels.graph, "media": channels.media, "feed": channels.feed})
-    routes: list[BaseRoute] = [
+    return [
         Route("/graphql", endpoint.__call__, methods=["GET", "POST"]),
         WebSocketRoute("/graphql", socket),
-        *pages.routes(),
-        *explorer_routes(dist, tuple if production else demo_logins, media_origins=own.media),
     ]
-    _follow_sessions(sessions, platform.clock, own.session_recheck_s, stack)
-    return Gateway(routes, _middleware(origins), connections, sessions)
 
 
 def _executor(own: GatewaySettings, *, production: bool) -> Executor:

@@ -204,7 +204,7 @@ async def gateway_over_fakes(
 async def _serving(gateway: Gateway) -> AsyncIterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
-            gateway.app,
+            gateway.app(),
             lifespan="off",
             log_level="warning",
             ws="websockets-sansio",
