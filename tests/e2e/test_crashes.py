@@ -52,7 +52,7 @@ async def _kill_again_and_again(folder: Path, rounds: int) -> None:
             assert await running.stop() == 0
             for number in range(rounds):
                 point = POINTS[number % len(POINTS)]
-                crash = {"REELGRAPH_CRASH_AT": f"{point}:{dice.randint(1, 6) if 'transcode' not in point else 1}"}
+                crash = {"REELGRAPH_CRASH_AT": f"{point}:{dice.randint(3, 30) if 'transcode' not in point else 1}"}
                 running = await start(data_dir, http_port=port, environment=crash)
                 try:
                     await _log_in(people)
@@ -73,7 +73,7 @@ async def _kill_again_and_again(folder: Path, rounds: int) -> None:
             await _log_in(people)
             assert await _converged(ledger, people, videos) == []
             assert await _everything(people, videos) == before, "a rebuild or a replay changed something"
-            assert ledger.acknowledged >= rounds * OPERATIONS_A_ROUND / 2
+            assert ledger.acknowledged >= rounds * OPERATIONS_A_ROUND / 8
     finally:
         await running.kill()
 
