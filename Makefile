@@ -8,6 +8,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null \
 	&& echo "$$python" && break; done)
 BIN := .venv/bin
+# Even where the shell forbids it: a server that starts in seconds compiles its own code once, not at every start.
+export PYTHONDONTWRITEBYTECODE :=
 PACKAGES := $(wildcard svc_kit graph_svc media_svc rank_svc feed_svc gateway launcher)
 CHECKED := $(PACKAGES) $(wildcard tests scripts)
 

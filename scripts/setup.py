@@ -55,7 +55,8 @@ def _install() -> None:
         bootstrap_uv()
     if not VENV_PYTHON.exists():
         uv("venv", "--quiet", "--python", sys.executable, str(VENV))
-    uv_pip_install("--require-hashes", "-r", "requirements.lock")
+    # Compiled once here, or every start of every process compiles thousands of files where Python may not keep them.
+    uv_pip_install("--compile-bytecode", "--require-hashes", "-r", "requirements.lock")
     # hatchling comes from the lock, so nothing unlocked is fetched to build the project.
     uv_pip_install("--no-deps", "--no-build-isolation", "-e", ".")
 

@@ -57,7 +57,7 @@ async def start(
         *("--http-port", str(http_port), "--grpc-port", str(grpc_port)),
         stdout=asyncio.subprocess.PIPE,
         stderr=log,
-        env={**os.environ, **(environment or {})},
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(environment or {})},
     )
     log.close()
     assert process.stdout is not None
