@@ -1,0 +1,153 @@
+"""Commands of the recommender: `dataset`, `train`, `eval`. They need the extra `train`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+dataset_app = typer.Typer(no_args_is_help=True, help="Logs of watches as a dataset folder to train on.")
+
+DatasetDir = Annotated[Path, typer.Option("--dataset", help="A dataset folder: see docs/ranking.md.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.add_typer(dataset_app, name="dataset")
+    app.command("train")(train)
+    app.command("eval")(evaluate)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors that a person can do something about as one line and exit 1."""
+    from rank_svc.scorers.store import ModelRefused
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        typer.echo(f"error: {error.name} is not installed; pip install 'reelgraph[train]'", err=True)
+        raise typer.Exit(1) from None
+    except (ValueError, OSError, ModelRefused) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+@dataset_app.command("kuairand")
+def kuairand(
+    source: Annotated[Path, typer.Argument(help="Folder with user_sequences.parquet, val.parquet and the two CSVs.")],
+    out: Annotated[Path, typer.Argument(help="The dataset folder to write; a former one is replaced.")],
+) -> None:
+    """KuaiRand-Pure as a dataset folder."""
+    with _told():
+        from rank_svc.train.kuairand import convert
+
+        convert(source, out)
+
+
+def train(
+    dataset: DatasetDir,
+    out: Annotated[Path, typer.Option(help="Folder of the version to write; a former one is replaced.")],
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Most minutes for the towers; shortens the plan.")] = None,
+    steps: Annotated[int, typer.Option(min=0, help="Steps; 0: as many as the epochs of the options take.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, steps and machine: same model.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
+    without: Annotated[list[str] | None, typer.Option(help="Ablation: logq, history, or ranker.")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the towers' options; may repeat.")] = None,
+) -> None:
+    """Train one version on a dataset folder. Broken off, the same command goes on where it was."""
+    with _told():
+        from rank_svc.train.dataset import load
+        from rank_svc.train.pipeline import train as run
+
+        data = load(dataset)
+        for note in data.notes:
+            typer.echo(f"note: {note}", err=True)
+        options = _options(steps, option or [], without or [])
+        with _progress() as progress:
+            manifest = run(
+                data,
+                out,
+                options,
+                seed=seed,
+                minutes=minutes,
+                threads=threads,
+                ranking="ranker" not in (without or []),
+                progress=progress,
+            )
+    typer.echo(f"{manifest.version} in {out}")
+
+
+def _options(steps: int, assignments: list[str], without: list[str]) -> Any:
+    from dataclasses import fields, replace
+
+    from rank_svc.train.options import TowerOptions
+
+    if unknown := set(without) - {"logq", "history", "ranker"}:
+        raise ValueError(f"--without: {', '.join(sorted(unknown))} is none of logq, history, ranker")
+    found = TowerOptions(steps=steps, logq="logq" not in without, history="history" not in without)
+    kinds = {f.name: type(getattr(found, f.name)) for f in fields(found)}
+    for assignment in assignments:
+        name, _, value = assignment.partition("=")
+        if name not in kinds or kinds[name] is bool:
+            raise ValueError(f"--option {assignment}: there is no option {name}; see rank_svc/train/options.py")
+        found = replace(found, **{name: kinds[name](value)})
+    return found
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("towers", total=None)
+
+        def show(step: int, steps: int, text: str) -> None:
+            bar.update(task, completed=step, total=steps, description=text)
+
+        yield show
+
+
+def evaluate(
+    dataset: DatasetDir,
+    truth: Annotated[Path, typer.Option(help="Parquet with user_id, item_id: what was right.")],
+    model: Annotated[Path | None, typer.Option(help="A version's folder; without: --baselines alone.")] = None,
+    k: Annotated[str, typer.Option(help="Lengths of lists, comma-separated.")] = "10,20,50,200",
+    baselines: Annotated[bool, typer.Option("--baselines", help="Measure rivals too.")] = False,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Measure without ids, and train without logQ and without history.")
+    ] = False,
+) -> None:
+    """Measure a version on what users did later; prints JSON."""
+    with _told():
+        from rank_svc.train.dataset import load, read_truth
+        from rank_svc.train.evaluate import evaluate as measure
+
+        lengths = _lengths(k)
+        if model is None and not baselines:
+            raise ValueError("--model or --baselines is needed")
+        data, right = load(dataset), read_truth(truth)
+        if ablate and model is not None:
+            from rank_svc.train.ablation import ablated
+
+            with ablated(model, data) as versions:
+                found = measure(model, data, right, lengths, with_baselines=baselines, ablate=versions)
+        else:
+            found = measure(model, data, right, lengths, with_baselines=baselines)
+    typer.echo(json.dumps(found, indent=2))
+
+
+def _lengths(text: str) -> list[int]:
+    try:
+        found = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        found = []
+    if not found or found[0] < 1:
+        raise ValueError(f"--k {text}: must be whole numbers from 1, comma-separated")
+    return found
