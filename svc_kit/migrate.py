@@ -47,7 +47,10 @@ class Migrations:
             return await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_revision())
 
     async def upgrade(self, db: Database) -> None:
-        """Bring a database, empty or older, to the newest revision. Two at once: the second waits, then finds nothing to do."""
+        """Bring a database, empty or older, to the newest revision.
+
+        Two at once: the second waits, then finds nothing to do.
+        """
         if await self.current(db) == self.head():
             return
         from alembic import command
