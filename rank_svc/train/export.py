@@ -40,6 +40,13 @@ def dimensions_of(fitted: Fitted) -> int:
     return fitted.model.options.width + fitted.model.options.bag + 1
 
 
+def item_table(fitted: Fitted) -> Floats:
+    """[items, d] vectors of the catalogue."""
+    model = fitted.model
+    with torch.no_grad():
+        return torch.cat([model.entry.weight, model.bag_out.weight, model.bias[:, None]], 1)[1:].numpy()
+
+
 class ItemTower(nn.Module):
     """A row of the table, or from content where the id is not known."""
 
@@ -94,9 +101,9 @@ def _actions(signals: Tensor) -> Tensor:
 def write_towers(folder: Path, fitted: Fitted, catalogue: Ints, content: Content) -> Floats:
     """Write both towers into a version's folder; returns the item vectors [items, d]."""
     model, frequency = fitted.model, fitted.source.frequency[1:]
+    table = item_table(fitted)
     with torch.no_grad():
-        entry, bag_in, bag_out = (t.weight[1:].numpy() for t in (model.entry, model.bag_in, model.bag_out))
-        table = np.concatenate([entry, bag_out, model.bias[1:, None].numpy()], 1)
+        entry, bag_in = model.entry.weight[1:].numpy(), model.bag_in.weight[1:].numpy()
     dimensions = dimensions_of(fitted)
     for_items = fit_content(content, table, frequency)
     for_users = fit_content(content, np.concatenate([entry, bag_in], 1), frequency)
@@ -129,14 +136,13 @@ def write_model(
     """Write one model with its `config.pbtxt`. `lookups` and `plain` name the module's arguments in order: served
     inputs through a lookup, and (argument, served input) as they are."""
     sources = {argument: lookup.source for argument, lookup in lookups.items()} | dict(plain)
-    graph = _traced(module.eval(), [(argument, *shapes[source]) for argument, source in sources.items()], name)
+    arguments = [(f"arg_{argument}", *shapes[source]) for argument, source in sources.items()]
+    graph = traced(module.eval(), arguments, name, OUTPUTS[name])
     _put_lookups(graph.graph, lookups, dict(plain))
     served = list(dict.fromkeys(sources.values()))
-    inputs = [helper.make_tensor_value_info(n, _KINDS[shapes[n][0]], ["batch", *shapes[n][1]]) for n in served]
-    output = helper.make_tensor_value_info(OUTPUTS[name], TensorProto.FLOAT, ["batch", columns])
     del graph.graph.input[:], graph.graph.output[:], graph.graph.value_info[:]
-    graph.graph.input.extend(inputs)
-    graph.graph.output.extend([output])
+    graph.graph.input.extend(tensor_info(n, *shapes[n]) for n in served)
+    graph.graph.output.extend([tensor_info(OUTPUTS[name], "float32", (columns,))])
     del graph.opset_import[:]
     graph.opset_import.extend([helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)])
     graph.ir_version = IR
@@ -148,10 +154,13 @@ def write_model(
     (folder / name / "config.pbtxt").write_text(triton_config(name, declared, columns), encoding="utf-8")
 
 
-def _traced(module: nn.Module, arguments: Sequence[tuple[str, str, tuple[int, ...]]], name: str) -> Any:
+def traced(
+    module: nn.Module, arguments: Sequence[tuple[str, str, tuple[int, ...]]], name: str, output: str
+) -> Any:
+    """A module as an ONNX graph. `arguments`: (name, `int64` or `float32`, shape without the batch)."""
     kinds = {"int64": torch.int64, "float32": torch.float32}
     examples = tuple(torch.zeros((2, *shape), dtype=kinds[kind]) for _, kind, shape in arguments)
-    names = [f"arg_{argument}" for argument, _, _ in arguments]
+    names = [argument for argument, _, _ in arguments]
     with warnings.catch_warnings(), io.BytesIO() as written:
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -159,12 +168,17 @@ def _traced(module: nn.Module, arguments: Sequence[tuple[str, str, tuple[int, ..
             examples,
             written,
             input_names=names,
-            output_names=[OUTPUTS[name]],
-            dynamic_axes={**{n: {0: "batch"} for n in names}, OUTPUTS[name]: {0: "batch"}},
+            output_names=[output],
+            dynamic_axes={**{n: {0: "batch"} for n in names}, output: {0: "batch"}},
             opset_version=OPSET,
             dynamo=False,
         )
         return onnx.load_model_from_string(written.getvalue())
+
+
+def tensor_info(name: str, kind: str, shape: Sequence[int]) -> Any:
+    """An input or output with a free batch dimension."""
+    return helper.make_tensor_value_info(name, _KINDS[kind], ["batch", *shape])
 
 
 def _put_lookups(graph: Any, lookups: Mapping[str, Lookup], plain: Mapping[str, str]) -> None:

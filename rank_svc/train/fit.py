@@ -36,6 +36,7 @@ class Fitted:
     model: TwoTower
     """With averaged weights, in evaluation mode."""
     source: Material
+    catalogue: Ints
     steps: int
     cpu_seconds: float
     looks: list[tuple[int, float]] = field(default_factory=list)
@@ -92,7 +93,7 @@ def fit(
     run.model.eval()
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
-    return Fitted(run.model, source, run.step, time.process_time() - cpu, run.looks, run.losses)
+    return Fitted(run.model, source, catalogue, run.step, time.process_time() - cpu, run.looks, run.losses)
 
 
 def _start(source: Material, options: TowerOptions, seed: int, *, ordered: bool) -> _Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,17 @@ def _features(path: Path, key: str) -> pa.Table:
         elif name in _NUMBERS:
             target, factor = _NUMBERS[name]
             columns[f"n_{target}"] = pa.array([_number(path, i, name, r[name], factor) for i, r in enumerate(rows)])
+    if rows and "upload_dt" in rows[0]:
+        columns["n_published_at_ms"] = pa.array([_day_ms(r["upload_dt"]) for r in rows], pa.float64())
     return pa.table(columns)
+
+
+def _day_ms(text: str) -> float | None:
+    """The beginning of a day in Beijing, where the service is."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=timezone(timedelta(hours=8))).timestamp() * 1000
+    except (TypeError, ValueError):
+        return None
 
 
 def _number(path: Path, row: int, name: str, text: str, factor: float) -> float | None:

@@ -8,10 +8,12 @@ import torch
 
 from rank_svc.scorers.layout import Manifest
 from rank_svc.train.dataset import Dataset
+from rank_svc.train.export import item_table
 from rank_svc.train.fit import Progress, fit
 from rank_svc.train.fixed_ranker import FixedRanker
 from rank_svc.train.histories import build
 from rank_svc.train.options import TowerOptions
+from rank_svc.train.rank_fit import fit_ranker
 from rank_svc.train.version import Ranker, Trained, check, write_version
 
 
@@ -40,7 +42,8 @@ def train(
         checkpoint=checkpoint,
         progress=progress,
     )
-    ranker: Ranker = FixedRanker()
+    learned = fit_ranker(dataset, histories, fitted, item_table(fitted), seed=seed) if ranking else None
+    ranker: Ranker = learned or FixedRanker()
     manifest = write_version(out, Trained(dataset, histories, fitted, ranker, seed))
     check(out)
     return manifest
