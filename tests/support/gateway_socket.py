@@ -80,5 +80,5 @@ async def socket_to(
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that other tasks bring about, and that tells nobody."""
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.005)

@@ -45,7 +45,7 @@ def running(pid: int) -> bool:
 
 
 async def gone(pid: int) -> None:
-    while running(pid):  # noqa: ASYNC110  # the kernel tells nobody but the parent, which is dead
+    while running(pid):  # the kernel tells nobody but the parent, which is dead
         await asyncio.sleep(0.02)
 
 
