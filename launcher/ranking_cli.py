@@ -52,7 +52,9 @@ def kuairand(
 def train(
     dataset: DatasetDir,
     out: Annotated[Path, typer.Option(help="Folder of the version to write; a former one is replaced.")],
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Most minutes for the towers; shortens the plan.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="Most minutes for the towers; shortens the plan.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=0, help="Steps; 0: as many as the epochs of the options take.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, steps and machine: same model.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +82,7 @@ def keep_chances(source: Material, share: float) -> Weights:
     if share >= 1 or not len(weights):
         return np.ones_like(source.weights)
     scale = _solve(lambda c: float(np.minimum(weights * c, 1).mean()), share)
-    return np.minimum(source.weights * scale, 1).astype(np.float32)
+    return np.asarray(np.minimum(source.weights * scale, 1), np.float32)
 
 
 def negative_chances(source: Material, options: TowerOptions) -> Weights:
@@ -92,12 +92,11 @@ def negative_chances(source: Material, options: TowerOptions) -> Weights:
     wanted = min(options.negatives, source.items)
     draw /= max(float(draw.sum()), 1e-9)
     scale = _solve(lambda c: float(np.minimum(draw * c, 1).sum()), wanted)
-    return np.minimum(draw * scale, 1).astype(np.float32)
+    return np.asarray(np.minimum(draw * scale, 1), np.float32)
 
 
-def _solve(value: object, wanted: float) -> float:
+def _solve(value: Callable[[float], float], wanted: float) -> float:
     """Where a rising function first gets to `wanted`."""
-    assert callable(value)
     low, high = 0.0, 1.0
     while value(high) < wanted * (1 - 1e-6) and high < 1e12:
         high *= 2

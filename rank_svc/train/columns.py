@@ -83,7 +83,7 @@ def flags(path: Path, table: pa.Table, name: str) -> NDArray[np.bool_]:
         raise DatasetError(f"{path}: column {name} is {column.type}, must be bool")
     numbers = np.asarray(column.cast(pa.float64()).fill_null(0), np.float64)
     _fail(path, name, ~np.isin(numbers, (0.0, 1.0)), column, "is neither true nor false")
-    return numbers == 1
+    return np.asarray(numbers == 1, np.bool_)
 
 
 def floats(path: Path, table: pa.Table, name: str) -> NDArray[np.float64]:

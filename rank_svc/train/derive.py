@@ -101,7 +101,8 @@ class Source:
             history,
             signals,
         )
-        return tuple(torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in arrays)  # type: ignore[return-value]
+        a, b, c, d, e = (torch.from_numpy(np.ascontiguousarray(array, np.float32)) for array in arrays)
+        return a, b, c, d, e
 
     def derived(self, derive: Derive, longest: int, chunk: int = 512) -> Floats:
         """[n, len(derive.columns)] of all rows."""

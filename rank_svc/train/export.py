@@ -44,7 +44,8 @@ def item_table(fitted: Fitted) -> Floats:
     """[items, d] vectors of the catalogue."""
     model = fitted.model
     with torch.no_grad():
-        return torch.cat([model.entry.weight, model.bag_out.weight, model.bias[:, None]], 1)[1:].numpy()
+        found: Floats = torch.cat([model.entry.weight, model.bag_out.weight, model.bias[:, None]], 1)[1:].numpy()
+    return found
 
 
 class ItemTower(nn.Module):
@@ -154,9 +155,7 @@ def write_model(
     (folder / name / "config.pbtxt").write_text(triton_config(name, declared, columns), encoding="utf-8")
 
 
-def traced(
-    module: nn.Module, arguments: Sequence[tuple[str, str, tuple[int, ...]]], name: str, output: str
-) -> Any:
+def traced(module: nn.Module, arguments: Sequence[tuple[str, str, tuple[int, ...]]], name: str, output: str) -> Any:
     """A module as an ONNX graph. `arguments`: (name, `int64` or `float32`, shape without the batch)."""
     kinds = {"int64": torch.int64, "float32": torch.float32}
     examples = tuple(torch.zeros((2, *shape), dtype=kinds[kind]) for _, kind, shape in arguments)
@@ -203,5 +202,3 @@ def _put_lookups(graph: Any, lookups: Mapping[str, Lookup], plain: Mapping[str, 
     nodes = [*first, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
-
-

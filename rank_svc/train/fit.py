@@ -162,7 +162,7 @@ def _step(run: _Run, options: TowerOptions, loss: Tensor) -> float:
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     parameters = list(run.model.parameters())
     torch.nn.utils.clip_grad_norm_(parameters, 5.0)
     run.optimizer.step()

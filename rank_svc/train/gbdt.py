@@ -55,6 +55,7 @@ class Trees:
                 tree += 1
         if not tree:
             _walk(made, 0, 0, {"leaf_value": 0.0})
+        attributes: Any = made
         return helper.make_node(
             "TreeEnsembleRegressor",
             [source],
@@ -63,8 +64,10 @@ class Trees:
             n_targets=len(HEADS),
             aggregate_function="SUM",
             post_transform="NONE",
-            base_values=[float(level) if b is None else 0.0 for b, level in zip(self.boosters, self.levels, strict=True)],
-            **made,
+            base_values=[
+                float(level) if b is None else 0.0 for b, level in zip(self.boosters, self.levels, strict=True)
+            ],
+            **attributes,
         )
 
 
@@ -106,9 +109,7 @@ def _down(threshold: float) -> float:
     return float(np.nextafter(rounded, np.float32(-np.inf)) if float(rounded) > threshold else rounded)
 
 
-def fit_trees(
-    derived: Floats, labels: Mapping[str, Flags], quantiles: Floats, late: Flags, *, seed: int = 0
-) -> Trees:
+def fit_trees(derived: Floats, labels: Mapping[str, Flags], quantiles: Floats, late: Flags, *, seed: int = 0) -> Trees:
     """Fit on the rows that are not `late`, stop by those that are."""
     boosters: list[Any] = []
     levels = []

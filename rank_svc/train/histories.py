@@ -16,7 +16,7 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Histories:
-    """Rows sorted by user and oldest first; user i has rows `starts[i]` to `starts[i + 1]`. Ids are as in the source."""
+    """Rows sorted by user and oldest first; user i has rows `starts[i]` to `starts[i + 1]`. Ids are the source's."""
 
     users: Ints
     """[u] ascending."""

@@ -90,7 +90,9 @@ def replay(dataset: Dataset, histories: Histories, content: Content) -> tuple[Ro
     watched = np.maximum(events.wholes["watched_ms"], 0)
     labels = _labels(events, watched, duration)
     own = _signals(labels, events, watched, duration)
-    timeline, first, last = _timeline(histories, owners, item_codes(catalogue, histories.items), events, users, codes, own)
+    timeline, first, last = _timeline(
+        histories, owners, item_codes(catalogue, histories.items), events, users, codes, own
+    )
     state = _Replay(dataset, histories, content, len(catalogue))
     features = state.run(events, users, codes, labels, watched, duration)
     features[:, RANK_FEATURES.index("history_log")] = np.log1p(last - first)
@@ -169,7 +171,9 @@ class _Replay:
         views = np.bincount(codes, minlength=items)
         positive = np.bincount(codes[histories.positive], minlength=items)
         likes = np.bincount(codes[histories.flags["like"]], minlength=items) if "like" in histories.flags else views * 0
-        for stats, seen, kept, liked in zip(self._stats, views.tolist(), positive.tolist(), likes.tolist(), strict=True):
+        for stats, seen, kept, liked in zip(
+            self._stats, views.tolist(), positive.tolist(), likes.tolist(), strict=True
+        ):
             stats.impressions = stats.views = seen
             stats.completions, stats.likes, stats.ratio_sum = kept, liked, float(kept)
         self._seen_before(histories, codes)
@@ -191,7 +195,9 @@ class _Replay:
         tastes = np.zeros((n, 2), np.float32)
         records: list[VideoRecord] = []
         start = 0
-        for i, (item, at, user) in enumerate(zip(codes.tolist(), times.tolist(), events.user_ids.tolist(), strict=True)):
+        for i, (item, at, user) in enumerate(
+            zip(codes.tolist(), times.tolist(), events.user_ids.tolist(), strict=True)
+        ):
             tastes[i] = self._taste(user, item, at)
             records.append(VideoRecord(self._facts(item, int(duration[i])), _copy(self._stats[item])))
             if i + 1 == n or i - start >= 1000:
@@ -248,7 +254,8 @@ class _Replay:
             table[key] = (old * 2.0 ** (-max(at - since, 0) / TASTE_HALF_LIFE_MS) + value, at)
 
     def _taste(self, user: int, item: int, at: int) -> tuple[float, float]:
-        authors, tags = [], []
+        authors: list[float] = []
+        tags: list[float] = []
         for key, table in self._keys(user, item):
             old, since = table.get(key, (0.0, at))
             felt = math.tanh(old * 2.0 ** (-max(at - since, 0) / TASTE_HALF_LIFE_MS) / 3)

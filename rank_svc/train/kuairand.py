@@ -60,7 +60,7 @@ def merge(watched: list[int], long_watched: list[int], liked: list[int]) -> list
             left.pop()
         events.append((video, long, False))
     events += [(video, True, False) for video in reversed(left)]
-    newest = {}
+    newest: dict[int, int] = {}
     for i, (video, _, _) in enumerate(events):
         newest.setdefault(video, i)
     for video in reversed(liked):

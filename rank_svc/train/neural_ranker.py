@@ -104,7 +104,7 @@ def fit_network(
             logits = model(torch.from_numpy(derived[rows]), *_tail(source, rows))
             loss = f.binary_cross_entropy_with_logits(logits, torch.from_numpy(targets[rows]))
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()

@@ -68,4 +68,3 @@ def _trees_graph(
     nodes = [*first.graph.node, *joints, *last.graph.node, renamed]
     constants = [*first.graph.initializer, *last.graph.initializer]
     return helper.make_model(helper.make_graph(nodes, "ranker", [], [], constants))
-

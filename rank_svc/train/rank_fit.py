@@ -52,7 +52,9 @@ class LearnedRanker:
         write_ranker(folder, dimensions, self._derive, self._kept, self._answer)
 
 
-def fit_ranker(dataset: Dataset, histories: Histories, fitted: Fitted, vectors: Floats, *, seed: int) -> LearnedRanker | None:
+def fit_ranker(
+    dataset: Dataset, histories: Histories, fitted: Fitted, vectors: Floats, *, seed: int
+) -> LearnedRanker | None:
     """The better of both rankers, or None where the impressions say too little."""
     if not usable(dataset.impressions):
         return None
@@ -70,7 +72,7 @@ def fit_ranker(dataset: Dataset, histories: Histories, fitted: Fitted, vectors: 
     before = np.concatenate([train, late])
     labels = {name: column[before] for name, column in rows.labels.items()}
     trees = fit_trees(derived[before], labels, quantiles[before], np.arange(len(before)) >= len(train), seed=seed)
-    targets = np.stack([rows.labels[n] if n in rows.labels else quantiles for n in HEADS], 1).astype(np.float32)
+    targets = np.stack([rows.labels.get(n, quantiles) for n in HEADS], 1).astype(np.float32)
     network = fit_network(source, derive, derived, targets, train, late, seed=seed)
     found: dict[str, tuple[Trees | Network, Answer, dict[str, float | None]]] = {}
     for name, ranker in (("gbdt", trees), ("neural", network)):
@@ -114,9 +116,9 @@ def _users(user_ids: Ints, histories: Histories, fitted: Fitted) -> Floats:
         for start in range(0, len(at), 256):
             part = slice(start, start + 256)
             found[at[part]] = user_vectors(model, source, place[part])
-    return torch.cat([found, torch.ones(len(found), 1)], 1).numpy()
+    vectors: Floats = torch.cat([found, torch.ones(len(found), 1)], 1).numpy()
+    return vectors
 
 
 def _logits(ranker: Trees | Network, source: Source, derived: Floats, at: Ints) -> Floats:
     return ranker.logits(derived[at]) if isinstance(ranker, Trees) else ranker.logits(source, derived, at)
-

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rank_svc.scorers.store import OBJECTIVES, Floats
@@ -50,12 +51,12 @@ def calibrate(logits: Floats, labels: Mapping[str, Flags], rounds: int = 100) ->
     return scale, shift
 
 
-def _platt(logits: np.ndarray[tuple[int], np.dtype[np.float64]], target: object, rounds: int) -> tuple[float, float]:
+def _platt(logits: NDArray[np.float64], target: NDArray[np.float64], rounds: int) -> tuple[float, float]:
     matrix = np.stack([logits, np.ones_like(logits)], 1)
     weight = np.array([1.0, 0.0])
     for _ in range(rounds):
         chance = 1 / (1 + np.exp(-np.clip(matrix @ weight, -30, 30)))
-        gradient = matrix.T @ (chance - target) + 1e-3 * (weight - [1.0, 0.0])  # type: ignore[operator]
+        gradient = matrix.T @ (chance - target) + 1e-3 * (weight - [1.0, 0.0])
         curve = (matrix * (chance * (1 - chance))[:, None]).T @ matrix + 1e-3 * np.eye(2)
         step = np.linalg.solve(curve, gradient)
         weight -= step

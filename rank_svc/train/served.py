@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,8 +80,7 @@ def _id(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 2**63 else token(f"id={text}")
 
 
-def _first(features: Features, names: Sequence[str], rows: Ints, code: object) -> Ints:
-    assert callable(code)
+def _first(features: Features, names: Sequence[str], rows: Ints, code: Callable[[str], int]) -> Ints:
     for name in names:
         if name in features.categories:
             values = features.categories[name]

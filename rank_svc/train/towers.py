@@ -86,7 +86,7 @@ class TwoTower(nn.Module):
             x = x + self.place.weight[:length]
         x = f.dropout(x, self.options.dropout, self.training)
         for block in self.blocks:
-            x = block(x, self.mask[:length, :length])  # type: ignore[index]
+            x = block(x, self.mask[:length, :length])
         found: Tensor = self.out(self.norm(x))
         return found
 

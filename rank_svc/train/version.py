@@ -87,7 +87,10 @@ def write_version(out: Path, trained: Trained) -> Manifest:
             ranker_features=tuple(trained.ranker.features),
             objectives=tuple(trained.ranker.objectives),
             vocabulary=vocabulary,
-            normalisation={"vectors": "none: inner product, the last dimension is the item's bias", "features": "inside"},
+            normalisation={
+                "vectors": "none: the last dimension is the item's bias",
+                "features": "inside",
+            },
             files={},
         )
         _write_json(folder / METRICS, metrics)
@@ -183,8 +186,8 @@ def _card(manifest: Manifest, trained: Trained, metrics: Mapping[str, Any]) -> s
         "`reelgraph eval` with a truth from later is what counts.",
         f"- Ranker: {metrics['ranker'].get('kind', 'fixed')}; objectives {', '.join(manifest.objectives)}.",
         "- Items that were not in the data get a vector from author, tags, language and other categories alone.",
-        "- What it learned is what was watched under the feed of its time; it repeats that feed's preferences, and says "
-        "nothing of people who left. Not for anything but ranking short videos.",
+        "- What it learned is what was watched under the feed of its time; it repeats that feed's preferences, and "
+        "says nothing of people who left. Not for anything but ranking short videos.",
         "",
         "metrics.json has every figure, version.json the digest of every file.",
         "",
