@@ -22,12 +22,11 @@ from gateway.context import Context
 from gateway.documents import Documents
 from gateway.execution import Executor, UsePrepared
 from gateway.explorer import DemoLogin, explorer_page, explorer_routes, locate_dist
-from gateway.http.clients import REQUEST_ID_HEADER, ClientReader
+from gateway.http.clients import ClientReader
 from gateway.http.event_stream import Streaming
 from gateway.http.graphql import GraphQLEndpoint
 from gateway.http.origins import Origins
 from gateway.http.pages import Pages
-from gateway.http.request_ids import RequestIds
 from gateway.limits.rate import AnonymousRate
 from gateway.limits.shape import ShapeLimits
 from gateway.loaders import Loaders
@@ -36,6 +35,7 @@ from gateway.sessions import Sessions
 from gateway.settings import GatewaySettings
 from gateway.subscriptions.sharing import SharedAnswers
 from gateway.subscriptions.socket import Socket, SocketLimits
+from svc_kit.asgi import REQUEST_ID_HEADER, RequestIds
 from svc_kit.auth import TokenVerifier
 from svc_kit.caller import Caller
 from svc_kit.clock import Clock

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from svc_kit.settings import PlatformSettings
+
+T = TypeVar("T")
+HttpPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of GraphQL and media bytes; 0: a free one.")]
+GrpcPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of every gRPC service; 0: a free one.")]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,21 +26,28 @@ app = typer.Typer(
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of the embedded engines and kept secrets.")]
 
 
-def _settings(data_dir: Path | None) -> Any:
+def _settings(data_dir: Path | None) -> PlatformSettings:
     from svc_kit.settings import PlatformSettings
 
     settings = PlatformSettings()
     return settings if data_dir is None else settings.model_copy(update={"data_dir": data_dir})
 
 
-def _run(work: Any) -> None:
+def _run(work: Callable[[PlatformSettings], Coroutine[Any, Any, T]], data_dir: Path | None) -> T:
+    """What `work` answers; a mistake of the operator's is one line on stderr and exit 1, not a traceback."""
     from pydantic import ValidationError
 
     from svc_kit.errors import AppError
 
     try:
-        asyncio.run(work)
-    except (AppError, ValueError, OSError, ValidationError) as error:
+        return asyncio.run(work(_settings(data_dir)))
+    except ValidationError as error:
+        # Its own text quotes what was given, which may be a secret.
+        for wrong in error.errors(include_input=False, include_url=False):
+            name = ".".join(str(part) for part in wrong["loc"])
+            typer.echo(f"error: {name or error.title}: {wrong['msg']}", err=True)
+        raise typer.Exit(1) from None
+    except (AppError, ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
 
@@ -41,14 +56,14 @@ def _run(work: Any) -> None:
 def serve(
     roles: Annotated[list[str], typer.Argument(help="all, or any of: gateway graph media rank feed workers")],
     data_dir: DataDir = None,
-    http_port: Annotated[int, typer.Option(help="Port of GraphQL and media bytes; 0: a free one.")] = 8080,
-    grpc_port: Annotated[int, typer.Option(help="Port of every gRPC service; 0: a free one.")] = 9090,
+    http_port: HttpPort = 8080,
+    grpc_port: GrpcPort = 9090,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Serve roles in this process until SIGINT or SIGTERM. `all` also creates and migrates what it needs."""
     from launcher.serve import serve_until_signal
 
-    _run(serve_until_signal(_settings(data_dir), set(roles), host, http_port, grpc_port))
+    _run(lambda settings: serve_until_signal(settings, set(roles), host, http_port, grpc_port), data_dir)
 
 
 @app.command()
@@ -56,7 +71,7 @@ def migrate(data_dir: DataDir = None) -> None:
     """Bring every service's database to the newest schema."""
     from launcher.migrate import migrate_all
 
-    _run(migrate_all(_settings(data_dir)))
+    _run(migrate_all, data_dir)
 
 
 @app.command()
@@ -66,19 +81,19 @@ def seed(
     """Fill a running instance with the demo world, through its public API. Again: nothing more is added."""
     from launcher.demo.world import fill
 
-    _run(fill(url))
+    _run(lambda _settings: fill(url), None)
 
 
 @app.command()
 def demo(
     data_dir: Annotated[Path, typer.Option(help="Where the demo's world is kept.")] = Path(".demo"),
-    http_port: Annotated[int, typer.Option(help="Port of GraphQL and media bytes.")] = 8080,
-    grpc_port: Annotated[int, typer.Option(help="Port of every gRPC service.")] = 9090,
+    http_port: HttpPort = 8080,
+    grpc_port: GrpcPort = 9090,
 ) -> None:
     """A small world on this machine, served until Ctrl-C. Again: the same world."""
     from launcher.demo.run import run_demo
 
-    _run(run_demo(_settings(data_dir), http_port, grpc_port))
+    _run(lambda settings: run_demo(settings, http_port, grpc_port), data_dir)
 
 
 @app.command()
@@ -88,19 +103,19 @@ def rebuild(
     """Remake a projection from truth and archive. On embedded engines, stop the server first."""
     from launcher.rebuild import rebuild_projection
 
-    _run(rebuild_projection(_settings(data_dir), name))
+    _run(lambda settings: rebuild_projection(settings, name), data_dir)
 
 
 @app.command()
 def replay(
-    group: Annotated[str, typer.Argument(help="A consumer group, such as graph.counters.")],
+    group: Annotated[str, typer.Argument(help="A consumer group; `list` names them, `all` means each.")],
     offset: Annotated[int, typer.Option("--from", min=0, help="Offset in every partition.")] = 0,
     data_dir: DataDir = None,
 ) -> None:
     """Let a consumer group read the log again. On embedded engines, stop the server first."""
     from launcher.replay import replay_group
 
-    _run(replay_group(_settings(data_dir), group, offset))
+    _run(lambda settings: replay_group(settings, group, offset), data_dir)
 
 
 @app.command()
@@ -108,7 +123,7 @@ def doctor(data_dir: DataDir = None) -> None:
     """Say what is wrong and where; exit 1 when anything is."""
     from launcher.doctor import examine
 
-    if not asyncio.run(examine(_settings(data_dir))):
+    if not _run(examine, data_dir):
         raise typer.Exit(1)
 
 
@@ -119,7 +134,7 @@ def backup(
     """Copy the embedded data, consistently, while it is being served."""
     from launcher.backup import back_up
 
-    _run(back_up(_settings(data_dir), target))
+    _run(lambda settings: back_up(settings, target), data_dir)
 
 
 @app.command()
@@ -127,7 +142,7 @@ def restore(source: Annotated[Path, typer.Argument(help="A backup.")], data_dir:
     """Put a backup into an empty data folder."""
     from launcher.backup import put_back
 
-    _run(put_back(_settings(data_dir), source))
+    _run(lambda settings: put_back(settings, source), data_dir)
 
 
 def main() -> None:

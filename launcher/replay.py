@@ -3,25 +3,41 @@ changes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import typer
 
 from svc_kit.backends import resolve
 from svc_kit.bus import SCHEMES as BUS_SCHEMES
-from svc_kit.bus.port import TOPICS
+from svc_kit.bus.port import Bus
 from svc_kit.clock import SystemClock
 from svc_kit.ids import DirectoryLock
 from svc_kit.settings import PlatformSettings
 
 
-async def replay_group(settings: PlatformSettings, group: str, offset: int) -> None:
-    """Move the committed offsets of `group` back to `offset` in every partition; the next start delivers from there."""
+async def replay_group(settings: PlatformSettings, name: str, offset: int) -> None:
+    """Move the committed offsets of group `name` back to `offset` in every partition; the next start delivers from
+    there. `list` names the groups, `all` means each. Raises ValueError for an unknown one."""
     url = settings.embedded_url("bus", "sqlite:///{dir}/bus.db")
     with DirectoryLock(settings.data_dir):
-        bus = await resolve("REELGRAPH_BUS_URL", url, BUS_SCHEMES).open(url, SystemClock())
+        bus: Bus = await resolve("REELGRAPH_BUS_URL", url, BUS_SCHEMES).open(url, SystemClock())
         try:
-            ends = await bus.ends(TOPICS)
-            async with bus.consumer(group, TOPICS) as consumer:
-                await consumer.seek({position: min(offset, end) for position, end in ends.items()})
+            known = await bus.groups()
+            if name == "list":
+                typer.echo("\n".join(known))
+                return
+            if name != "all" and name not in known:
+                raise ValueError(f"unknown group {name}; valid: all, {', '.join(known)}")
+            for group in known if name == "all" else [name]:
+                behind = await _move(bus, group, known[group], offset)
+                typer.echo(f"{group}: will read {behind} records")
         finally:
             await bus.close()
-    typer.echo(f"{group}: will read {sum(max(0, end - offset) for end in ends.values())} records again")
+
+
+async def _move(bus: Bus, group: str, topics: Sequence[str], offset: int) -> int:
+    """Of its own topics only: one that it never reads would hold up retention for ever. How many records lie ahead."""
+    ends = await bus.ends(topics)
+    async with bus.consumer(group, topics) as consumer:
+        await consumer.seek({position: min(offset, end) for position, end in ends.items()})
+    return await bus.lag(group, topics)

@@ -20,6 +20,7 @@ from launcher.compose import Node, open_node, serve_tcp
 from launcher.demo.logins import demo_logins
 from launcher.migrate import SERVICES, migrate_all
 from launcher.supervise import supervised
+from svc_kit.asgi import RequestIds
 from svc_kit.ids import DirectoryLock
 from svc_kit.service import Job
 from svc_kit.settings import PlatformSettings
@@ -111,7 +112,7 @@ async def serving(
 
 async def _app(node: Node, roles: set[str], stack: AsyncExitStack) -> tuple[Starlette, Drain]:
     routes: list[BaseRoute] = []
-    middleware: Sequence[Middleware] = ()
+    middleware: Sequence[Middleware] = [Middleware(RequestIds)]
     drain: Drain = _nothing_to_drain
     if "media" in roles:
         routes += node.services["media"].http_routes

@@ -40,23 +40,36 @@ class Migrations:
         return ScriptDirectory.from_config(self.config()).get_current_head()
 
     async def current(self, db: Database) -> str | None:
-        """The revision that a database is at; None when it is empty."""
+        """The revision that a database is at; None when it is empty. Raises ValueError when it is no database."""
         from alembic.runtime.migration import MigrationContext
+        from sqlalchemy.exc import DatabaseError
 
-        async with db.read() as connection:
-            return await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_revision())
+        try:
+            async with db.read() as connection:
+                return await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_revision())
+        except DatabaseError as error:
+            raise ValueError(f"the {self.service} database can't be read: {error.orig}") from error
 
     async def upgrade(self, db: Database) -> None:
         """Bring a database, empty or older, to the newest revision.
 
-        Two at once: the second waits, then finds nothing to do.
+        Two at once: the second waits, then finds nothing to do. Raises ValueError when it is newer than the code.
         """
-        if await self.current(db) == self.head():
+        current = await self.current(db)
+        if current == self.head():
             return
         from alembic import command
 
+        if current is not None and not self._knows(current):
+            raise ValueError(f"the {self.service} database is at revision {current}, newer than this version's")
         async with db.write() as connection:
             await connection.run_sync(lambda c: command.upgrade(self.config(c), "head"))
+
+    def _knows(self, revision: str) -> bool:
+        from alembic.script import ScriptDirectory
+
+        scripts = ScriptDirectory.from_config(self.config())
+        return any(script.revision == revision for script in scripts.walk_revisions())
 
     async def difference(self, db: Database) -> list[Any]:
         """What the database lacks of the metadata, or has beyond it; empty when they agree."""

@@ -1,4 +1,4 @@
-"""What a request tells of its client: address, surroundings, request id. Headers are hints; only a trusted proxy's are
+"""What a request tells of its client: address and surroundings. Headers are hints; only a trusted proxy's are
 believed where it matters."""
 
 from __future__ import annotations
@@ -6,26 +6,16 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
-from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from gateway.settings import Network
 from reelgraph.common.v1.client_pb2 import ClientContext
-from svc_kit.telemetry import new_request_id
 
-REQUEST_ID_HEADER = "x-request-id"
-_SANE_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8}){0,3}")
 _REGION = re.compile(r"[A-Za-z]{2}")
 _DEVICES = frozenset({"phone", "tablet", "desktop", "tv"})
 MAX_CLIENT_ID_CHARS = 64
 MAX_TIMEZONE_CHARS = 64
-
-
-def request_id_of(headers: Headers) -> str:
-    """The client's request id when it is sane, else a new one."""
-    given = headers.get(REQUEST_ID_HEADER, "")
-    return given if _SANE_ID.fullmatch(given) else new_request_id()
 
 
 class ClientReader:

@@ -82,7 +82,7 @@ OBJECTIVES = ("like", "share", "comment", "completion", "watch_ms", "negative")
 """What every ranker predicts: probabilities, but `watch_ms` in milliseconds. It may predict more."""
 
 
-class ModelRefused(Exception):
+class ModelRefused(ValueError):
     """A version can't be loaded or answers nonsense; the message says which file and why, for an operator."""
 
 

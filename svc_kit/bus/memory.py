@@ -36,6 +36,7 @@ async def open(url: str, clock: Clock) -> Bus:
 @dataclass(slots=True)
 class _Group:
     members: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    topics: set[str] = field(default_factory=set)
     owners: dict[Position, str] = field(default_factory=dict)
     generations: dict[Position, int] = field(default_factory=dict)
     committed: dict[Position, int] = field(default_factory=dict)
@@ -92,6 +93,7 @@ class MemoryBus:
         check_topics(topics)
         state, member = self.group(group), f"{group}-{next(self._names)}"
         state.members[member] = tuple(topics)
+        state.topics.update(topics)
         state.version += 1
         self.notify()
         try:
@@ -102,6 +104,9 @@ class MemoryBus:
                 del state.owners[position]
             state.version += 1
             self.notify()
+
+    async def groups(self) -> Mapping[str, Sequence[str]]:
+        return {name: sorted(state.topics) for name, state in sorted(self._groups.items()) if state.topics}
 
     async def ends(self, topics: Sequence[str]) -> Mapping[Position, int]:
         return {p: len(self._log.get(p, [])) for p in positions_of(topics, self._partitions)}

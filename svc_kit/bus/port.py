@@ -103,6 +103,10 @@ class Bus(Protocol):
         """Join `group` for `topics`; leaving the context leaves the group."""
         ...
 
+    async def groups(self) -> Mapping[str, Sequence[str]]:
+        """All groups that ever had a member: name -> the topics that it reads, both in order."""
+        ...
+
     async def ends(self, topics: Sequence[str]) -> Mapping[Position, int]:
         """For each partition, the offset that the next record will have at least."""
         ...

@@ -145,6 +145,9 @@ class SqliteBus:
     async def _leave(self, group: str, member: str) -> None:
         self.learn({}, {group: await self.threads.write(lambda db: sql.leave(db, group, member))})
 
+    async def groups(self) -> Mapping[str, Sequence[str]]:
+        return await self.threads.read(sql.groups)
+
     async def ends(self, topics: Sequence[str]) -> Mapping[Position, int]:
         heads = await self.threads.read(lambda db: sql.heads_of(db, positions_of(topics, self._partitions)))
         return {position: head + 1 for position, head in heads.items()}

@@ -116,6 +116,14 @@ def lag(db: sqlite3.Connection, group: str, positions: Collection[Position]) -> 
     return sum(db.execute(sql, {"g": group, "t": t, "p": p}).fetchone()[0] for t, p in positions)
 
 
+def groups(db: sqlite3.Connection) -> dict[str, list[str]]:
+    """All groups -> the topics that they read."""
+    found: dict[str, list[str]] = {}
+    for name, topic in db.execute("SELECT DISTINCT grp, topic FROM positions ORDER BY grp, topic").fetchall():
+        found.setdefault(name, []).append(topic)
+    return found
+
+
 def bump(db: sqlite3.Connection, group: str) -> int:
     """Tell all members of a group to look again; the new version."""
     sql = "INSERT INTO groups VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET version = version + 1 RETURNING version"

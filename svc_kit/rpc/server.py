@@ -108,25 +108,44 @@ class Guard(grpc.aio.ServerInterceptor):
                 async with asyncio.timeout(budget):
                     await self._enter(method, rules, request, context)
                     return await inner(request, context)
+            except asyncio.CancelledError:
+                code = "CANCELLED"
+                raise
             except Exception as error:
                 mapped = _map(error, method)
                 code = code_of(mapped).name
                 await _abort(context, mapped)
             finally:
-                _SECONDS.labels(method, code).observe(time.monotonic() - started)
+                _served(method, code, started)
 
         return serve
 
     def _stream(self, method: str, rules: method_rules.MethodRules, inner: Callable[..., Any]) -> Callable[..., Any]:
         async def serve(request: Message, context: Context) -> AsyncIterator[Any]:
+            started = time.monotonic()
+            code = "OK"
             try:
                 await self._enter(method, rules, request, context)
                 async for message in inner(request, context):
                     yield message
+            except (asyncio.CancelledError, GeneratorExit):
+                code = "CANCELLED"
+                raise
             except Exception as error:
-                await _abort(context, _map(error, method))
+                mapped = _map(error, method)
+                code = code_of(mapped).name
+                await _abort(context, mapped)
+            finally:
+                _served(method, code, started)
 
         return serve
+
+
+def _served(method: str, code: str, started: float) -> None:
+    """Measure a call and write its line; the request id is in the line by its context."""
+    seconds = time.monotonic() - started
+    _SECONDS.labels(method, code).observe(seconds)
+    _log.info("rpc", method=method, code=code, ms=round(seconds * 1000, 1))
 
 
 def _admit(access: Access, caller: Caller) -> None:

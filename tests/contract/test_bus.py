@@ -117,6 +117,14 @@ class TestBus:
             (delivery,) = await read(consumer, 1)
         assert delivery.record == record
 
+    async def test_groups_and_their_topics_are_known_once_they_had_a_member(self, bus: Bus) -> None:
+        assert await bus.groups() == {}
+        for topics in (["video"], ["follow", "block"]):
+            async with bus.consumer("g", topics):
+                pass
+        async with bus.consumer("f", ["video"]):
+            assert await bus.groups() == {"f": ["video"], "g": ["block", "follow", "video"]}
+
     async def test_offsets_grow_within_a_partition(self, bus: Bus) -> None:
         await bus.publish([make(key=i) for i in range(40)])
         async with bus.consumer("g", ["account"]) as consumer:
