@@ -59,7 +59,7 @@ class Schema(strawberry.Schema):
 
 def build_schema(extensions: Sequence[type[SchemaExtension]] = ()) -> Schema:
     """The schema; `extensions` are made anew for each operation."""
-    return Schema(
+    schema = Schema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
@@ -67,3 +67,9 @@ def build_schema(extensions: Sequence[type[SchemaExtension]] = ()) -> Schema:
         config=StrawberryConfig(scalar_map=scalars()),
         extensions=list(extensions),
     )
+    mutations = schema.graphql.mutation_type
+    assert mutations is not None
+    for field in mutations.fields.values():
+        # Said once for all: each input describes itself.
+        field.args["input"].description = "What is to be done, and under which key."
+    return schema

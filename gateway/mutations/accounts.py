@@ -145,7 +145,7 @@ class AccountMutations:
     """signUp, logIn and refreshSession are called as the gateway: it vouches for the client's address."""
 
     @mutation("Creates an account and its first session.")
-    @answers(SignUpPayload)
+    @answers(SignUpPayload, public=True)
     async def sign_up(self, info: Info, input: SignUpInput) -> SignUpPayload:
         request = accounts_pb2.SignUpRequest(
             username=input.username,
@@ -160,7 +160,7 @@ class AccountMutations:
         return _fill(SignUpPayload(), answer.credentials)
 
     @mutation("Begins a session. Wrong name and wrong password answer alike: INVALID_CREDENTIALS.")
-    @answers(LogInPayload)
+    @answers(LogInPayload, public=True)
     async def log_in(self, info: Info, input: LogInInput) -> LogInPayload:
         request = accounts_pb2.LogInRequest(
             username=input.username,
@@ -176,7 +176,7 @@ class AccountMutations:
     @mutation(
         "Exchanges a refresh token for new tokens. Using one again revokes the session, but for 60 s with the same key."
     )
-    @answers(RefreshSessionPayload)
+    @answers(RefreshSessionPayload, public=True)
     async def refresh_session(self, info: Info, input: RefreshSessionInput) -> RefreshSessionPayload:
         request = accounts_pb2.RefreshSessionRequest(refresh_token=input.refresh_token, idempotency_key=input.key())
         answer: accounts_pb2.RefreshSessionResponse = await info.context.rpc_as_service(

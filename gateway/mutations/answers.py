@@ -13,7 +13,7 @@ from gateway import ids
 from gateway.context import Info
 from gateway.errors import to_user_errors
 from gateway.types.errors import UserError
-from svc_kit.errors import AppError, not_found
+from svc_kit.errors import AppError, UserCode, invalid, not_found, unauthenticated
 
 Q = ParamSpec("Q")
 
@@ -29,7 +29,10 @@ class KeyedInput:
     )
 
     def key(self) -> str:
-        """The key; empty without one."""
+        """The key; empty without one. Raises TOO_SHORT for an empty one: on the wire it would be none."""
+        if self.idempotency_key == "":
+            message = "idempotencyKey must have 16 to 64 characters; it is empty."
+            raise invalid("idempotency_key", message, UserCode.TOO_SHORT)
         return self.idempotency_key or ""
 
 
@@ -45,14 +48,20 @@ class Payload:
 P = TypeVar("P", bound=Payload)
 
 
-def answers(payload: type[P]) -> Callable[[Callable[Q, Awaitable[P]]], Callable[Q, Awaitable[P]]]:
-    """Turn errors that input or state caused into `userErrors` of `payload`; others stay errors of the request."""
+def answers(
+    payload: type[P], *, public: bool = False
+) -> Callable[[Callable[Q, Awaitable[P]]], Callable[Q, Awaitable[P]]]:
+    """Turn errors that input or state caused into `userErrors` of `payload`; others stay errors of the request. Unless
+    `public`, nobody logged in is UNAUTHENTICATED, whatever the input is."""
 
     def decorate(resolve: Callable[Q, Awaitable[P]]) -> Callable[Q, Awaitable[P]]:
         @functools.wraps(resolve)
         async def run(*args: Q.args, **kwargs: Q.kwargs) -> P:
             # What a mutation before this one read may have changed since.
-            cast(Info, kwargs["info"]).context.fresh_loaders()
+            context = cast(Info, kwargs["info"]).context
+            context.fresh_loaders()
+            if not public and not context.caller.user_id:
+                raise unauthenticated()
             try:
                 return await resolve(*args, **kwargs)
             except AppError as error:

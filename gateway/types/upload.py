@@ -45,7 +45,7 @@ class UploadPart:
 
     number: int = strawberry.field(description="From 1.")
     url: str | None = strawberry.field(
-        description="Absolute URL to PUT to; null unless RECEIVING and the part is missing."
+        description="Absolute URL to PUT to; null unless RECEIVING. A part may be sent again."
     )
     headers: list[UploadHeader] = strawberry.field(description="Headers to send along.")
     size_bytes: SafeInt = strawberry.field(description="Its exact length in bytes.")

@@ -322,6 +322,35 @@ async def test_one_mutation_after_another_sees_what_the_first_did(bench: Bench, 
     assert [data[name]["comment"]["video"]["commentCount"] for name in ("a", "b")] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("revokeSession", {"sessionId": "bogus"}),
+        ("completeUpload", {"uploadId": "bogus"}),
+        ("publishVideo", {"uploadId": "bogus", "caption": ""}),
+        ("markNotificationsRead", {"upToId": "bogus"}),
+    ],
+)
+async def test_nobody_logged_in_is_unauthenticated_whatever_the_input(
+    bench: Bench, name: str, given: dict[str, str]
+) -> None:
+    kind = f"{name[0].upper()}{name[1:]}Input"
+    text = f"mutation($i: {kind}!) {{ {name}(input: $i) {{ userErrors {{ code }} }} }}"
+
+    body = await bench.query(text, {"i": given})
+
+    assert [error["extensions"]["code"] for error in body["errors"]] == ["UNAUTHENTICATED"]
+
+
+async def test_an_empty_key_is_too_short_not_absent(bench: Bench, me: LoggedIn, clip: Any) -> None:
+    given = {"videoId": encode(Kind.VIDEO, clip.id), "idempotencyKey": ""}
+
+    payload = await bench.mutate("likeVideo", given, "video { id }", me.token)
+
+    assert [(e["field"], e["code"]) for e in payload["userErrors"]] == [(["idempotencyKey"], "TOO_SHORT")]
+    assert payload["video"] is None
+
+
 def test_paths_and_messages_speak_the_names_of_graphql() -> None:
     from gateway.errors import to_user_errors
 

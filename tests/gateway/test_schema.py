@@ -43,8 +43,7 @@ def test_everything_has_a_description() -> None:
         if isinstance(kind, (GraphQLObjectType, GraphQLInterfaceType)):
             for field, found in kind.fields.items():
                 silent += [f"{name}.{field}"] if not found.description else []
-                arguments = [] if name == "Mutation" else found.args.items()
-                silent += [f"{name}.{field}({arg})" for arg, argument in arguments if not argument.description]
+                silent += [f"{name}.{field}({arg})" for arg, argument in found.args.items() if not argument.description]
         if isinstance(kind, GraphQLInputObjectType):
             silent += [f"{name}.{field}" for field, found in kind.fields.items() if not found.description]
     assert silent == []
