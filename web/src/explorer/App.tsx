@@ -7,6 +7,7 @@ import { createFetcher } from './fetcher';
 import { Header } from './Header';
 import { clipsIn, type Clip } from './results';
 import type { SessionStore } from './session';
+import { storageWithoutHeaders } from './storage';
 
 const PLUGINS = [HISTORY_PLUGIN, explorerPlugin({ showAttribution: false })];
 
@@ -42,6 +43,7 @@ export function App({ sessions, config, samples }: AppProps) {
         defaultEditorToolsVisibility="variables"
         // Tokens stand in the headers; they belong to the session, not to localStorage.
         shouldPersistHeaders={false}
+        storage={storageWithoutHeaders}
         inputValueDeprecation
         schemaDescription
       >
