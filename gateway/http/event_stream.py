@@ -55,7 +55,7 @@ class EventStream(Response):
     media_type = EVENT_STREAM
 
     def __init__(self, streaming: Streaming, prepared: Prepared, context: Context) -> None:
-        super().__init__(headers={"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"})
+        super().__init__(headers={"Cache-Control": "private, no-store, no-transform", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._streaming = streaming
         self._prepared = prepared

@@ -54,7 +54,7 @@ class GraphQLEndpoint:
     async def __call__(self, request: Request) -> Response:
         """Answer a GET or POST."""
         offered: tuple[str, ...] = (JSON, GRAPHQL_JSON, EVENT_STREAM)
-        if request.method == "GET" and "query" not in request.query_params:
+        if request.method == "GET":
             offered = (*offered, HTML)
         media_type = preferred(request.headers.get("accept"), offered)
         if media_type == HTML:

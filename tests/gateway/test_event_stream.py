@@ -45,7 +45,7 @@ async def test_a_query_is_one_event_and_then_complete(bench: Bench) -> None:
     async with stream(bench, "{ __typename }") as (response, events):
         found = [event async for event in events]
     assert response.headers["content-type"].startswith("text/event-stream")
-    assert response.headers["cache-control"] == "no-store, no-transform"
+    assert response.headers["cache-control"] == "private, no-store, no-transform"
     assert [name for name, _ in found] == [":", "next", "complete"]
     assert found[1][1]["data"] == {"__typename": "Query"}
 

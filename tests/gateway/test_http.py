@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from gateway.ids import Kind, encode
 from gateway.settings import GatewaySettings
 from svc_kit.settings import Mode
@@ -240,8 +242,9 @@ async def test_a_shared_link_leads_to_a_page_that_shows_only_what_anybody_may_se
         assert "secret" not in missing.text
 
 
-async def test_a_browser_gets_the_explorer(bench: Bench) -> None:
-    page = await bench.http.get("/graphql", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+@pytest.mark.parametrize("link", ["/graphql", "/graphql?query=%7B__typename%7D"])
+async def test_a_browser_gets_the_explorer(bench: Bench, link: str) -> None:
+    page = await bench.http.get(link, headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
 
     assert page.headers["content-type"].startswith("text/html")
     assert "content-security-policy" in page.headers
