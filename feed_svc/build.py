@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-
-from sqlalchemy import literal, select
 
 from feed_svc.analytics.wiring import build_analytics
 from feed_svc.context import Domain, FeedContext
@@ -16,10 +13,10 @@ from feed_svc.schema import outbox, replies
 from feed_svc.search.wiring import build_search
 from feed_svc.settings import FeedSettings
 from feed_svc.trending.wiring import build_trending
-from feed_svc.upkeep import keep_tidy
 from feed_svc.watches.wiring import build_watches
 from svc_kit.bus.relay import OutboxRelay
-from svc_kit.db import Database, connect
+from svc_kit.db import connect
+from svc_kit.periodic import Prune, pruning
 from svc_kit.service import Job, Platform, Service
 from svc_kit.uow import UnitOfWork
 
@@ -29,7 +26,7 @@ class _Wired:
     """All domains, and what is forgotten after a while."""
 
     domains: list[Domain]
-    prunes: list[Callable[[], Awaitable[int]]]
+    prunes: list[Prune]
 
 
 async def build(platform: Platform, stack: AsyncExitStack, settings: FeedSettings | None = None) -> Service:
@@ -46,12 +43,12 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: FeedSetting
         servicers=[servicer for domain in wired.domains for servicer in domain.servicers],
         workers=[
             Job("feed.relay", relay.run),
-            Job("feed.upkeep", lambda: keep_tidy(prunes, platform.clock)),
+            Job("feed.prune", pruning(platform.clock, prunes, "feed.prune")),
             *(job for domain in wired.domains for job in domain.workers),
         ],
         rebuilds={name: rebuild for domain in wired.domains for name, rebuild in domain.rebuilds.items()},
         checks={
-            "feed database": lambda: _check(db),
+            "feed database": db.check,
             **{name: check for domain in wired.domains for name, check in domain.checks.items()},
         },
     )
@@ -67,8 +64,3 @@ async def _wire(context: FeedContext) -> _Wired:
     watches = await build_watches(context, feeds.videos, feeds.cursors, feeds.acted)
     domains = [analytics.domain, trending.domain, search, fanout, feeds, watches]
     return _Wired(domains, [*trending.prunes, *fanout.prunes, *feeds.prunes, *watches.prunes])
-
-
-async def _check(db: Database) -> None:
-    async with db.read() as connection:
-        await connection.execute(select(literal(1)))

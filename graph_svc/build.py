@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from contextlib import AsyncExitStack
-
-from sqlalchemy import literal, select
 
 from graph_svc.accounts.wiring import build_accounts
 from graph_svc.context import Domain, GraphContext
@@ -16,16 +13,11 @@ from graph_svc.notifications.wiring import build_notifications
 from graph_svc.schema import outbox, replies
 from graph_svc.settings import GraphSettings
 from svc_kit.bus.relay import OutboxRelay
-from svc_kit.db import Database, connect
-from svc_kit.errors import AppError
+from svc_kit.db import connect
+from svc_kit.periodic import pruning
 from svc_kit.service import Job, Platform, Service
-from svc_kit.telemetry import log
 from svc_kit.uow import UnitOfWork
 from svc_kit.wakeups import Wakeups
-
-PRUNE_S = 600.0
-PRUNE_BATCH = 1000
-_log = log(__name__)
 
 
 async def build(platform: Platform, stack: AsyncExitStack, settings: GraphSettings | None = None) -> Service:
@@ -36,16 +28,17 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: GraphSettin
     context = GraphContext(platform, db, uow, settings or GraphSettings(), stack)
     domains = await _wire(context)
     relay = OutboxRelay(db, platform.bus, platform.clock, name="graph.relay")
+    prunes = [uow.prune_replies, *(prune for domain in domains for prune in domain.prunes)]
     return Service(
         "graph",
         servicers=[servicer for domain in domains for servicer in domain.servicers],
         workers=[
             Job("graph.relay", relay.run),
-            Job("graph.replies", lambda: _prune_replies(uow)),
+            Job("graph.prune", pruning(platform.clock, prunes, "graph.prune")),
             *(job for domain in domains for job in domain.workers),
         ],
         rebuilds={name: rebuild for domain in domains for name, rebuild in domain.rebuilds.items()},
-        checks={"graph database": lambda: _check(db)},
+        checks={"graph database": db.check},
     )
 
 
@@ -60,19 +53,3 @@ async def _wire(context: GraphContext) -> list[Domain]:
     notifications = await build_notifications(context, follows.queries, wakeups)
     moderation = await build_moderation(context, engagement.remove_comment)
     return [accounts, follows, engagement, notifications, moderation]
-
-
-async def _check(db: Database) -> None:
-    async with db.read() as connection:
-        await connection.execute(select(literal(1)))
-
-
-async def _prune_replies(uow: UnitOfWork) -> None:
-    """Forget replies of commands after their 24 hours, until cancelled."""
-    while True:
-        try:
-            while await uow.prune_replies(PRUNE_BATCH) == PRUNE_BATCH:
-                pass
-        except AppError as error:
-            _log.warning("old replies are kept for now", error=error.message)
-        await uow.clock.sleep(PRUNE_S * random.uniform(0.8, 1.2))

@@ -10,6 +10,7 @@ from typing import Any
 from graph_svc.settings import GraphSettings
 from svc_kit.caller import Caller
 from svc_kit.db import Database
+from svc_kit.periodic import Prune
 from svc_kit.rpc.server import Servicer
 from svc_kit.service import Job, Platform
 from svc_kit.uow import UnitOfWork
@@ -33,6 +34,8 @@ class Domain:
 
     servicers: Sequence[Servicer] = ()
     workers: Sequence[Job] = ()
+    prunes: Sequence[Prune] = ()
+    """What is forgotten after a while."""
     rebuilds: Mapping[str, Callable[[], Awaitable[int]]] = field(default_factory=dict)
 
 

@@ -45,7 +45,7 @@ def _run(work: Callable[[PlatformSettings], Coroutine[Any, Any, T]], data_dir: P
         # Its own text quotes what was given, which may be a secret.
         for wrong in error.errors(include_input=False, include_url=False):
             name = ".".join(str(part) for part in wrong["loc"])
-            typer.echo(f"error: {name or error.title}: {wrong['msg']}", err=True)
+            typer.echo(f"error: {error.title} {name}: {wrong['msg']}", err=True)
         raise typer.Exit(1) from None
     except (AppError, ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)

@@ -40,7 +40,11 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: MediaSettin
         servicers=[uploads.servicer, videos.servicer],
         workers=[*uploads.workers, *videos.workers, *transcode.workers, Job(relay.name, relay.run)],
         http_routes=[*uploads.routes, *delivery.routes(context.settings.cors_origins)],
-        checks={"blobs": lambda: _check_blobs(context.blobs), "ffmpeg": transcode.check},
+        checks={
+            "media database": context.db.check,
+            "blobs": lambda: _check_blobs(context.blobs),
+            "ffmpeg": transcode.check,
+        },
     )
 
 

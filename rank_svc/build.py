@@ -5,22 +5,19 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 import anyio
-from sqlalchemy import literal, select
 
 from rank_svc.context import Domain, RankContext
 from rank_svc.features.wiring import build_features, open_features
-from rank_svc.periodic import every
 from rank_svc.ranking.wiring import build_ranking
 from rank_svc.retrieval.wiring import build_retrieval
 from rank_svc.schema import outbox, replies
 from rank_svc.scorers.wiring import open_models
 from rank_svc.settings import RankSettings
 from svc_kit.bus.relay import OutboxRelay
-from svc_kit.db import Database, connect
+from svc_kit.db import connect
+from svc_kit.periodic import pruning
 from svc_kit.service import Job, Platform, Service
 from svc_kit.uow import UnitOfWork
-
-PRUNE_S = 600.0
 
 
 async def build(platform: Platform, stack: AsyncExitStack, settings: RankSettings | None = None) -> Service:
@@ -33,10 +30,10 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: RankSetting
     context = RankContext(platform, db, uow, settings, anyio.CapacityLimiter(settings.compute_threads), stack)
     domains = await _wire(context)
     relay = OutboxRelay(db, platform.bus, platform.clock, name="rank.relay")
-    prune = "rank.prune"
+    prunes = [uow.prune_replies, *(prune for domain in domains for prune in domain.prunes)]
     shared = [
         Job("rank.relay", relay.run),
-        Job(prune, every(platform.clock, PRUNE_S, uow.prune_replies, prune)),
+        Job("rank.prune", pruning(platform.clock, prunes, "rank.prune")),
     ]
     return Service(
         "rank",
@@ -44,15 +41,10 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: RankSetting
         workers=[*shared, *(job for domain in domains for job in domain.workers)],
         rebuilds={name: rebuild for domain in domains for name, rebuild in domain.rebuilds.items()},
         checks={
-            "rank database": lambda: _check(db),
+            "rank database": db.check,
             **{name: check for domain in domains for name, check in domain.checks.items()},
         },
     )
-
-
-async def _check(db: Database) -> None:
-    async with db.read() as connection:
-        await connection.execute(select(literal(1)))
 
 
 async def _wire(context: RankContext) -> list[Domain]:

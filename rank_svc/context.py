@@ -10,6 +10,7 @@ import anyio
 
 from rank_svc.settings import RankSettings
 from svc_kit.db import Database
+from svc_kit.periodic import Prune
 from svc_kit.rpc.server import Servicer
 from svc_kit.service import Job, Platform
 from svc_kit.uow import UnitOfWork
@@ -35,5 +36,7 @@ class Domain:
 
     servicers: Sequence[Servicer] = ()
     workers: Sequence[Job] = ()
+    prunes: Sequence[Prune] = ()
+    """What is forgotten after a while."""
     rebuilds: Mapping[str, Callable[[], Awaitable[int]]] = field(default_factory=dict)
     checks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
-from sqlalchemy import Insert, Table, event, make_url
+from sqlalchemy import Insert, Table, event, literal, make_url, select
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -66,6 +66,11 @@ class Database:
                     await connection.rollback()
                     raise
                 await connection.commit()
+
+    async def check(self) -> None:
+        """Raise UNAVAILABLE when it can't be read."""
+        async with self.read() as connection:
+            await connection.execute(select(literal(1)))
 
     async def close(self) -> None:
         """Close all connections."""

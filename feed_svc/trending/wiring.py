@@ -13,13 +13,16 @@ from feed_svc.trending.store import EventHistory
 from feed_svc.trending.stores.redis import RedisSnapshotCache
 from feed_svc.trending.stores.rpc import RpcVideoDirectory
 from feed_svc.trending.stores.sql import SqlTrendingStore
-from feed_svc.trending.worker import GROUP, Repeated, TrendingHandler
+from feed_svc.trending.worker import GROUP, TrendingHandler
 from reelgraph.feed.v1 import trending_pb2, trending_pb2_grpc
 from reelgraph.media.v1.videos_pb2_grpc import VideoServiceStub
 from svc_kit.bus.runner import EventWorker
 from svc_kit.paging import TokenSigner
+from svc_kit.periodic import every
 from svc_kit.rpc.server import Servicer
 from svc_kit.service import Job
+
+VIRAL = "feed.trending.viral"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ async def build_trending(context: FeedContext, history: EventHistory) -> Trendin
         ],
         workers=[
             Job(GROUP, worker.run),
-            Job("feed.trending.viral", Repeated("viral", commands.find_viral, settings.viral_check_s, clock).run),
+            Job(VIRAL, every(clock, settings.viral_check_s, commands.find_viral, VIRAL)),
         ],
         rebuilds={"trending": commands.rebuild},
     )

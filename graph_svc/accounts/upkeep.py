@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import random
-
 from graph_svc.accounts.signing import KeyRing
 from graph_svc.accounts.store import AccountStore
 from svc_kit.clock import Clock, now_ms
-from svc_kit.errors import AppError
-from svc_kit.telemetry import log
 
 EVERY_S = 300.0
 KEEP_ENDED_MS = 24 * 3600 * 1000
 BATCH = 500
-_log = log(__name__)
 
 
 class AccountUpkeep:
@@ -23,15 +18,6 @@ class AccountUpkeep:
         self._store = store
         self._keys = keys
         self._clock = clock
-
-    async def run(self) -> None:
-        """Do it every five minutes, until cancelled."""
-        while True:
-            try:
-                await self.once()
-            except AppError as error:
-                _log.warning("upkeep of accounts is put off", error=error.message)
-            await self._clock.sleep(EVERY_S * random.uniform(0.8, 1.2))
 
     async def once(self) -> int:
         """Rotate keys where due, remove sessions that ended a day ago; returns how many sessions."""

@@ -17,13 +17,16 @@ from graph_svc.accounts.signing import AccessTokens, KeyRing
 from graph_svc.accounts.stores.redis import RedisRevocations
 from graph_svc.accounts.stores.rpc import RpcAvatarDirectory
 from graph_svc.accounts.stores.sql import SqlAccountStore, SqlKeyStore
-from graph_svc.accounts.upkeep import AccountUpkeep
+from graph_svc.accounts.upkeep import EVERY_S, AccountUpkeep
 from graph_svc.context import Domain, GraphContext
 from reelgraph.graph.v1 import accounts_pb2, accounts_pb2_grpc
 from svc_kit.limits import RateLimiter
 from svc_kit.paging import TokenSigner
+from svc_kit.periodic import every
 from svc_kit.rpc.server import Servicer
 from svc_kit.service import Job
+
+UPKEEP = "graph.accounts.upkeep"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,6 @@ async def build_accounts(context: GraphContext) -> Accounts:
                 accounts_pb2_grpc.add_AccountServiceServicer_to_server,
             )
         ],
-        workers=[Job("graph.accounts.upkeep", AccountUpkeep(store, ring, clock).run)],
+        workers=[Job(UPKEEP, every(clock, EVERY_S, AccountUpkeep(store, ring, clock).once, UPKEEP))],
         queries=queries,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,19 +30,12 @@ from graph_svc.engagement.worker import (
 )
 from reelgraph.graph.v1 import engagement_pb2, engagement_pb2_grpc
 from svc_kit.bus.runner import EventWorker
-from svc_kit.clock import Clock
 from svc_kit.counter_cache import CachedCounters
 from svc_kit.counters import CounterStore, CountingHandler, Key
-from svc_kit.errors import AppError
 from svc_kit.paging import TokenSigner
 from svc_kit.rpc.server import Servicer
 from svc_kit.service import Job
-from svc_kit.telemetry import log
 from svc_kit.wakeups import Wakeups
-
-PRUNE_S = 3600.0
-PRUNE_BATCH = 5000
-_log = log(__name__)
 
 
 async def build_engagement(context: GraphContext, blocks: Blocks, names: Names, wakeups: Wakeups) -> Engagement:
@@ -78,8 +70,8 @@ async def build_engagement(context: GraphContext, blocks: Blocks, names: Names, 
             Job(COUNTERS_GROUP, counting.run),
             Job(STREAM_GROUP, waking.run),
             Job(CLEANUP_GROUP, ending.run),
-            Job("graph.counted_events", lambda: _prune(counters, clock)),
         ],
+        prunes=[counters.prune],
         rebuilds={"engagement_counters": lambda: _rebuild(counters, cached)},
         remove_comment=comments.remove_comment,
     )
@@ -97,14 +89,3 @@ async def _rebuild(counters: CounterStore, cached: CachedCounters) -> int:
     await counters.reconcile(truth, TOPICS, deltas_of)
     await cached.invalidate({subject for subject, _ in keys})
     return len(keys)
-
-
-async def _prune(counters: CounterStore, clock: Clock) -> None:
-    """Forget which events were counted once they are a week old, until cancelled."""
-    while True:
-        try:
-            while await counters.prune(PRUNE_BATCH) == PRUNE_BATCH:
-                pass
-        except AppError as error:
-            _log.warning("counted events are kept for now", error=error.message)
-        await clock.sleep(PRUNE_S * random.uniform(0.8, 1.2))

@@ -58,3 +58,6 @@ class CachedFeatureStore:
 
     async def newest(self, limit: int) -> Sequence[int]:
         return await self._inner.newest(limit)
+
+    async def prune_claims(self, before_ms: int, limit: int) -> int:
+        return await self._inner.prune_claims(before_ms, limit)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from rank_svc.features.decay import DAY_MS
 from rank_svc.features.projection import COUNTED, HANDLERS, Batch, at_ms_of, counting_key, load, take_facts
 from rank_svc.features.store import FeatureStore, FeatureTx, VideoDirectory, Viewer
 from reelgraph.events.v1.event_pb2 import Event
 from svc_kit.clock import Clock, now_ms
+
+COUNTED_MS = 30 * DAY_MS
+PRUNE_BATCH = 5000
 
 
 class FeatureCommands:
@@ -18,13 +22,17 @@ class FeatureCommands:
         self._store = store
         self._clock = clock
 
-    async def apply(self, events: Sequence[Event]) -> None:
-        """Apply events in their order. Those applied before change nothing, in whatever batch they come again."""
+    async def apply(self, events: Sequence[Event], *, anew: bool = False) -> None:
+        """Apply events in their order. Those applied before change nothing, in whatever batch they come again.
+
+        What was counted is remembered for 30 days; an older event that comes now was counted long ago, unless all of
+        them are counted `anew`."""
         known = [event for event in events if event.WhichOneof("body") in HANDLERS]
         if not known:
             return
+        since = 0 if anew else now_ms(self._clock) - COUNTED_MS
         async with self._store.begin() as tx:
-            counted = [event for event in known if event.WhichOneof("body") in COUNTED]
+            counted = [e for e in known if e.WhichOneof("body") in COUNTED and at_ms_of(e) > since]
             fresh = await tx.claim({counting_key(event): at_ms_of(event) for event in counted}) if counted else set()
             batch = await load(tx, known)
             for event in known:
@@ -60,6 +68,10 @@ class FeatureCommands:
                 for i, (language, region, offset) in seen.items()
             }
             await tx.put_viewers({i: v for i, v in fresh.items() if v != known.get(i)}, now_ms(self._clock))
+
+    async def prune(self) -> int:
+        """Forget some of what was counted more than 30 days ago; how many."""
+        return await self._store.prune_claims(now_ms(self._clock) - COUNTED_MS, PRUNE_BATCH)
 
     async def clear(self) -> None:
         """Forget all counts and histories; the videos stay, so that retrieval goes on."""

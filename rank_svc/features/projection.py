@@ -170,7 +170,8 @@ def _interact(batch: Batch, viewer_id: int, now: Interaction) -> None:
     key = (viewer_id, now.video_id)
     known = batch.interactions.get(key)
     if known is not None:
-        watch = now if now.at_ms >= known.at_ms and now.duration_ms else known
+        # Topics have no order between them: an older watch may come after a newer like, and is still the only one.
+        watch = now if now.duration_ms and (now.at_ms >= known.at_ms or not known.duration_ms) else known
         now = replace(
             known,
             author_id=known.author_id or now.author_id,

@@ -183,7 +183,7 @@ class FeatureTx(Protocol):
         ...
 
     async def clear(self) -> None:
-        """Drop everything but the videos: the beginning of a rebuild."""
+        """Drop everything but the videos and what clients told of their viewers: the beginning of a rebuild."""
         ...
 
 
@@ -221,6 +221,10 @@ class FeatureStore(Protocol):
 
     async def newest(self, limit: int) -> Sequence[int]:
         """Servable videos, newest first."""
+        ...
+
+    async def prune_claims(self, before_ms: int, limit: int) -> int:
+        """Remove at most `limit` claims of a time before `before_ms`, which may be claimed again then; how many."""
         ...
 
 

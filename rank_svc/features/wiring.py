@@ -15,11 +15,11 @@ from rank_svc.features.stores.rpc import RpcVideoDirectory
 from rank_svc.features.stores.sql import SqlFeatureStore
 from rank_svc.features.surroundings import Surroundings
 from rank_svc.features.worker import GROUP, TOPICS, FeatureHandler, FeatureRebuild
-from rank_svc.periodic import every
 from reelgraph.media.v1.videos_pb2_grpc import VideoServiceStub
 from reelgraph.rank.v1 import features_pb2, features_pb2_grpc
 from svc_kit.backends import resolve
 from svc_kit.bus.runner import EventWorker
+from svc_kit.periodic import every
 from svc_kit.rpc.server import Servicer
 from svc_kit.service import Job
 
@@ -67,5 +67,6 @@ def build_features(context: RankContext, features: Features, embeddings: Embeddi
             Job(GROUP, worker.run),
             Job(name, every(platform.clock, FLUSH_S, features.surroundings.flush, name), local=True),
         ],
+        prunes=[features.commands.prune],
         rebuilds={"features": FeatureRebuild(features.commands, directory, platform.bus).run},
     )

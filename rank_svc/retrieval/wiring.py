@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from rank_svc.context import Domain, RankContext
 from rank_svc.features.wiring import Features
-from rank_svc.periodic import every
 from rank_svc.retrieval.pools import Pools
 from rank_svc.retrieval.probe import RecallProbe
 from rank_svc.retrieval.queries import RetrievalQueries
@@ -20,6 +19,7 @@ from rank_svc.retrieval.taste import ServingEmbeddings, Tastes
 from rank_svc.scorers.wiring import Models
 from reelgraph.rank.v1 import retrieval_pb2, retrieval_pb2_grpc
 from svc_kit.backends import resolve
+from svc_kit.periodic import every
 from svc_kit.rpc.server import Servicer
 from svc_kit.service import Job
 

@@ -20,7 +20,7 @@ from svc_kit.db import connect
 from svc_kit.rpc.client import AS_SERVICE
 from svc_kit.rpc.server import Servicer
 from svc_kit.service import Service
-from tests.support.rank import RankBench
+from tests.support.rank import RankBench, once
 
 PROJECTION = (t.video_stats, t.video_slices, t.length_buckets, t.author_stats, t.viewer_history, t.videos)
 
@@ -150,6 +150,47 @@ async def test_a_rebuild_makes_the_same_features_from_the_log_again(bench: RankB
 
     assert counts == [len(bench.seen)] * 2
     assert await rows(bench, *PROJECTION) == before
+
+
+async def test_a_watch_that_comes_after_a_newer_like_is_still_the_watch(bench: RankBench) -> None:
+    s = bench.story
+    watch = s.watched(1, 1, ago_s=5)
+    await bench.tell(s.published(1), s.liked(1, 1), watch)
+
+    ((_, _, _, watched_ms, duration_ms, *_, like_version),) = (await rows(bench, t.viewer_history))["viewer_history"]
+
+    assert (watched_ms, duration_ms, like_version) == (10_000, 10_000, 1)
+
+
+async def test_what_was_counted_long_ago_is_forgotten_and_never_counted_again(bench: RankBench) -> None:
+    await bench.tell(*history(bench))
+    before = await rows(bench, *PROJECTION)
+    bench.clock.advance(31 * 24 * 3600)
+    await once(bench.clock, next(job for job in bench.service.workers if job.name == "rank.prune").run)
+    assert await rows(bench, t.counted_events) == {"counted_events": []}
+
+    await bench.tell(*bench.seen)
+
+    assert await rows(bench, *PROJECTION) == before
+
+
+async def test_a_rebuild_keeps_where_viewers_are(bench: RankBench) -> None:
+    await bench.tell(bench.story.interested(1, ["cats"]))
+    db = connect(bench.platform.settings.service_db_url("rank"))
+    async with db.write() as connection:
+        await connection.execute(t.viewers.update().values(language="de", utc_offset_hours=2))
+    await db.close()
+    before = await rows(bench, t.viewers)
+    servicer = Servicer(
+        media_pb.DESCRIPTOR.services_by_name["VideoService"],
+        PublishedVideos(),
+        media_grpc.add_VideoServiceServicer_to_server,
+    )
+
+    async with bench.platform.serve(Service("media", [servicer])):
+        await bench.service.rebuilds["features"]()
+
+    assert await rows(bench, t.viewers) == before
 
 
 async def test_old_watches_weigh_less_in_the_rates_of_the_hour_and_the_day(bench: RankBench) -> None:

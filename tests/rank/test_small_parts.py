@@ -11,12 +11,12 @@ from rank_svc.features.decay import DAY_MS, HOUR_MS, LANDMARK_MS, heat_of, join,
 from rank_svc.features.history import appeal, loved, merge
 from rank_svc.features.lengths import EDGES_MS, bucket_of, typical
 from rank_svc.features.store import BucketStats, Interaction
-from rank_svc.periodic import every
 from rank_svc.retrieval.queries import share
 from rank_svc.retrieval.sources import Candidate, Source
 from rank_svc.scorers.layers import LayeredModels
 from rank_svc.scorers.store import ModelRefused, Scorer
 from svc_kit.errors import unavailable
+from svc_kit.periodic import every
 from tests.support.clock import FakeClock
 
 NOW = LANDMARK_MS + 700 * DAY_MS

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 
 from rank_svc.features.store import BucketStats, FeatureTx, Interaction, VideoRecord, VideoState, Viewer
 from rank_svc.features.stores import rows as mapping
@@ -56,6 +56,14 @@ class SqlFeatureStore:
         query = query.where(s.c.slice == slice_, s.c.heat.is_not(None), v.c.servable.is_(True))
         rows = await self._rows(query.order_by(s.c.heat.desc(), s.c.video_id.desc()).limit(limit))
         return [(row["video_id"], row["heat"]) for row in rows]
+
+    async def prune_claims(self, before_ms: int, limit: int) -> int:
+        c = t.counted_events.c
+        async with self._db.write() as connection:
+            keys = (await connection.scalars(select(c.key).where(c.at_ms < before_ms).limit(limit))).all()
+            for some in chunks(keys):
+                await connection.execute(delete(t.counted_events).where(c.key.in_(some)))
+        return len(keys)
 
     async def regional(self, slice_: str, ids: Collection[int]) -> Mapping[int, float]:
         s = t.video_slices.c

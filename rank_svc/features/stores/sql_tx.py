@@ -140,7 +140,8 @@ class SqlFeatureTx:
     async def clear(self) -> None:
         for table in (t.video_stats, t.video_slices, t.length_buckets, t.author_stats, t.viewer_history):
             await self._connection.execute(delete(table))
-        await self._connection.execute(delete(t.viewers))
+        # Where viewers are is told by no event.
+        await self._connection.execute(update(t.viewers).values(interests="[]", interests_version=0))
         await self._connection.execute(delete(t.counted_events))
 
 

@@ -96,3 +96,4 @@ viewers = Table(
 Index("viewers_by_change", viewers.c.changed_at_ms, viewers.c.viewer_id)
 
 counted_events = Table("counted_events", metadata, _id("key"), Column("at_ms", BigInteger, nullable=False))
+Index("counted_events_by_age", counted_events.c.at_ms)
