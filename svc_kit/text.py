@@ -18,6 +18,11 @@ def name_key(username: str) -> str:
     return fold(username)
 
 
+def visible(text: str) -> bool:
+    """Whether a person sees anything of it: not only spaces, formatting and marks that draw nothing."""
+    return any(unicodedata.category(c) not in _BLANK_CATEGORIES and c not in _INVISIBLE for c in text)
+
+
 def is_name_char(char: str) -> bool:
     """Whether a user name may hold it: a letter (with its marks), a digit, `_` or `.`."""
     return char in "_." or _is_word_char(char)
@@ -66,9 +71,16 @@ def _marked_words(text: str, marks: str, punctuation: str) -> Iterator[str]:
 
 def _is_word_char(char: str) -> bool:
     # Marks belong to their letter: without them most scripts of India could not be written.
-    return unicodedata.category(char) in _WORD_CATEGORIES
+    return unicodedata.category(char) in _WORD_CATEGORIES and char not in _INVISIBLE
 
 
+_BLANK_CATEGORIES = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+# Letters and marks that draw nothing (Unicode's Default_Ignorable_Code_Point): a name with one would look like the
+# name without it.
+_INVISIBLE = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0"
+    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+)
 _WORD_CATEGORIES = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Nd", "Nl", "No"})
 
 

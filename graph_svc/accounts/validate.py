@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from svc_kit.errors import UserCode, Violation, invalid, invalid_all
-from svc_kit.text import MAX_HASHTAG_CHARS, fold, is_name_char, normalise_hashtag, printable
+from svc_kit.text import MAX_HASHTAG_CHARS, fold, is_name_char, normalise_hashtag, printable, visible
 
 MIN_NAME_CHARS, MAX_NAME_CHARS = 3, 30
 MAX_KEY_CHARS = 250
@@ -22,12 +22,14 @@ def username(name: str) -> None:
     # Some single letters stand for whole phrases in compatibility form.
     if not all(map(is_name_char, name + fold(name))) or len(fold(name)) > MAX_KEY_CHARS:
         raise invalid("username", f"username may hold only letters, digits, `_` and `.`; it is {name!r}.")
+    if not any(map(str.isalnum, name)):
+        raise invalid("username", f"username must have at least 1 letter or digit; it is {name!r}.")
 
 
 def display_name(name: str) -> str:
     """The name without space around it; raises on `display_name` when nothing is left or it can't be read."""
     stripped = name.strip()
-    if not stripped:
+    if not visible(stripped):
         raise invalid(
             "display_name", "display_name must have at least 1 character that can be seen.", UserCode.TOO_SHORT
         )

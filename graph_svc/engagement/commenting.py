@@ -12,7 +12,7 @@ from reelgraph.events.v1 import engagement_pb2 as events
 from svc_kit.caller import Caller
 from svc_kit.clock import Clock, now_ms
 from svc_kit.errors import UserCode, forbidden, invalid, not_found
-from svc_kit.text import mentions_of, printable
+from svc_kit.text import mentions_of, printable, visible
 from svc_kit.uow import UnitOfWork, idempotent
 
 MAX_TEXT_CHARS = 2200
@@ -149,7 +149,7 @@ async def _erase(tx: EngagementTx, comment: StoredComment | None, actor_id: int)
 def _checked(text: str) -> str:
     """The text as it is stored: trimmed, with plain line breaks."""
     text = text.replace("\r\n", "\n").replace("\t", " ").strip()
-    if not text:
+    if not visible(text):
         raise invalid("text", f"text must have 1 to {MAX_TEXT_CHARS} characters; it is empty.", UserCode.REQUIRED)
     if len(text) > MAX_TEXT_CHARS:
         raise invalid(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from svc_kit.text import fold, hashtags_of, mentions_of, name_key, normalise_hashtag, printable
+from svc_kit.text import fold, hashtags_of, mentions_of, name_key, normalise_hashtag, printable, visible
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,10 @@ def test_control_characters_are_not_printable() -> None:
     assert not printable("a\nb")
     assert printable("a\nb", lines=True)
     assert not printable("a\x00b", lines=True)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\u200b\u2060", "\u3164", "\ufe0f", "\u202e", "\u00a0\n"])
+def test_what_draws_nothing_is_not_visible(text: str) -> None:
+    assert not visible(text)
+    assert visible(f"{text}👍")
+    assert visible(f"{text}\U0001fae9")  # newer than some Pythons' tables

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import sys
 from dataclasses import dataclass
 from fractions import Fraction
@@ -121,9 +122,10 @@ def _child_failure(ended: Finished) -> Exception:
 
 def _rejection(fault: Fault, facts: dict[str, Any], limits: ProbeLimits) -> MediaRejected:
     if fault is Fault.TOO_LONG:
-        seconds = max(facts["duration_ms"], facts.get("header_ms", 0)) / 1000
+        # Rounded up: what is a little too long must not be told as long as the limit.
+        seconds = math.ceil(max(facts["duration_ms"], facts.get("header_ms", 0)) / 100) / 10
         limit = limits.max_duration_ms / 1000
-        return MediaRejected(RejectCode.TOO_LONG, f"The video is {seconds:.4g} s long; the limit is {limit:g} s.")
+        return MediaRejected(RejectCode.TOO_LONG, f"The video is {seconds:.10g} s long; the limit is {limit:g} s.")
     if fault is Fault.TOO_MANY_PIXELS:
         return _too_many_pixels(facts["coded_width"], facts["coded_height"], limits)
     if fault is Fault.UNKNOWN_KIND and facts.get("other"):

@@ -68,6 +68,7 @@ async def test_a_reply_to_a_reply_stands_under_the_same_top_level_comment(world:
     [
         ("", UserCode.REQUIRED),
         (" \n\t ", UserCode.REQUIRED),
+        ("\u200b", UserCode.REQUIRED),
         ("x" * 2201, UserCode.TOO_LONG),
         ("x" * 10_000, UserCode.TOO_LONG),
         ("a\x00b", UserCode.INVALID),
