@@ -36,15 +36,14 @@ class Lookup:
 
 
 def dimensions_of(fitted: Fitted) -> int:
-    """d: both parts, and one for the bias."""
-    return fitted.model.options.width + fitted.model.options.bag + 1
+    """d: all parts, and one for the bias."""
+    return int(fitted.model.items().shape[1])
 
 
 def item_table(fitted: Fitted) -> Floats:
     """[items, d] vectors of the catalogue."""
-    model = fitted.model
     with torch.no_grad():
-        found: Floats = torch.cat([model.entry.weight, model.bag_out.weight, model.bias[:, None]], 1)[1:].numpy()
+        found: Floats = fitted.model.items()[1:].numpy()
     return found
 
 
@@ -68,12 +67,12 @@ class UserTower(nn.Module):
     def __init__(self, fitted: Fitted, cold: ContentMap) -> None:
         super().__init__()
         self.net = fitted.model
+        self.table = nn.Parameter(self.net.entries().detach())
         self.words, self.base = nn.Parameter(torch.from_numpy(cold.table)), nn.Parameter(torch.from_numpy(cold.base))
 
     def forward(self, item: Tensor, author: Tensor, tags: Tensor, ids: Tensor, signals: Tensor) -> Tensor:
         """[b, HISTORY, ...] newest first -> [b, d]"""
-        present = (ids != 0).long()
-        count = present.sum(1, keepdim=True)
+        count = (ids != 0).long().sum(1, keepdim=True)
         # The network reads oldest first, from the left.
         order = (count - 1 - torch.arange(HISTORY)).clamp(min=0)
         real = (torch.arange(HISTORY) < count).long()
@@ -81,14 +80,8 @@ class UserTower(nn.Module):
         tags = tags.gather(1, order[..., None].expand(-1, -1, MAX_TAGS))
         actions = (_actions(signals).gather(1, order)) * real
         fresh = self.base + self.words[author] + self.words[tags].sum(2)
-        width = self.net.options.width
-        known = (item > 0)[..., None]
-        entries = torch.where(known, self.net.entry.weight[item], fresh[..., :width]) * real[..., None]
-        bags = torch.where(known, self.net.bag_in.weight[item], fresh[..., width:]) * real[..., None]
-        states = self.net.encode(entries, bags, actions)
-        last = states.gather(1, count[..., None].expand(-1, -1, states.shape[-1]))[:, 0]
-        last = last + self.net.target_age.weight[0]
-        return torch.cat([last, torch.ones_like(last[:, :1])], 1)
+        entries = torch.where((item > 0)[..., None], self.table[item], fresh) * real[..., None]
+        return self.net.users(entries, actions)
 
 
 def _actions(signals: Tensor) -> Tensor:
@@ -101,13 +94,13 @@ def _actions(signals: Tensor) -> Tensor:
 
 def write_towers(folder: Path, fitted: Fitted, catalogue: Ints, content: Content) -> Floats:
     """Write both towers into a version's folder; returns the item vectors [items, d]."""
-    model, frequency = fitted.model, fitted.source.frequency[1:]
+    frequency = fitted.source.frequency[1:]
     table = item_table(fitted)
     with torch.no_grad():
-        entry, bag_in = model.entry.weight[1:].numpy(), model.bag_in.weight[1:].numpy()
+        entries = fitted.model.entries()[1:].numpy()
     dimensions = dimensions_of(fitted)
     for_items = fit_content(content, table, frequency)
-    for_users = fit_content(content, np.concatenate([entry, bag_in], 1), frequency)
+    for_users = fit_content(content, entries, frequency)
     ids = served_ids(catalogue)
     order = np.argsort(ids)
     known = (ids[order], order.astype(np.int64) + 1)

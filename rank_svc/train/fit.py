@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 
 from rank_svc.train.batches import Material, batches, material, negative_chances, steps_per_epoch
+from rank_svc.train.combined import Combined
 from rank_svc.train.dataset import Ints
 from rank_svc.train.held import Held, hold_out
 from rank_svc.train.histories import Histories
+from rank_svc.train.linear import fit_linear
 from rank_svc.train.loss import Negatives, sampled_softmax, tensors
 from rank_svc.train.options import TowerOptions
 from rank_svc.train.towers import TwoTower
@@ -33,7 +35,7 @@ PACE_STEPS = 20
 class Fitted:
     """What came of it."""
 
-    model: TwoTower
+    model: Combined
     """With averaged weights, in evaluation mode."""
     source: Material
     catalogue: Ints
@@ -43,6 +45,8 @@ class Fitted:
     """(step, recall@50 of the held-out rows)"""
     losses: list[tuple[int, float]] = field(default_factory=list)
     """(step, mean loss since the last look)"""
+    tuned: dict[str, float] = field(default_factory=dict)
+    """How much each part weighs."""
 
 
 @dataclass(slots=True)
@@ -57,6 +61,7 @@ class _Run:
     epoch: int = 0
     best: float = -1.0
     worse: int = 0
+    stopped: bool = False
     kept: list[Tensor] = field(default_factory=list)
     looks: list[tuple[int, float]] = field(default_factory=list)
     losses: list[tuple[int, float]] = field(default_factory=list)
@@ -77,23 +82,81 @@ def fit(
     began, cpu = time.monotonic(), time.process_time()
     held = hold_out(histories, catalogue, options, seed)
     source = material(held.histories, catalogue, options)
-    run = _start(source, options, seed, ordered=histories.ordered)
+    runs = []
+    places = [
+        None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.{i}") for i in range(options.members)
+    ]
+    for i, place in enumerate(places):
+        limit = None if minutes is None else began + minutes * 60 * (i + 1) / len(places)
+        mine = seed + 1_000_003 * i
+        run = _start(source, options, mine, ordered=histories.ordered)
+        _member(run, source, options, mine, held, limit, place, progress)
+        runs.append(run)
+    model = Combined([run.model for run in runs], fit_linear(source, options, seed=seed)).eval()
+    tuned = tune(model, held)
+    for place in places:
+        if place is not None:
+            place.unlink(missing_ok=True)
+    looks, losses = ([entry for run in runs for entry in getattr(run, name)] for name in ("looks", "losses"))
+    steps, spent = sum(run.step for run in runs), time.process_time() - cpu
+    return Fitted(model, source, catalogue, steps, spent, looks, losses, tuned)
+
+
+def _member(
+    run: _Run,
+    source: Material,
+    options: TowerOptions,
+    seed: int,
+    held: Held,
+    limit: float | None,
+    checkpoint: Path | None,
+    progress: Progress | None,
+) -> None:
+    """Train one network; its checkpoint stays until all are done."""
     key = _key(source, options, seed)
     if checkpoint is not None and checkpoint.is_file():
         _resume(run, checkpoint, key)
     negatives = Negatives(torch.from_numpy(negative_chances(source, options)), run.generator, logq=options.logq)
-    limit = None if minutes is None else began + minutes * 60
-    while run.step < run.total and source.users:
-        if not _epoch(run, source, options, negatives, held, limit, progress):
-            break
+    while run.step < run.total and source.users and not run.stopped:
+        run.stopped = not _epoch(run, source, options, negatives, held, limit, progress)
         run.epoch += 1
         if checkpoint is not None:
             _save(run, checkpoint, key)
     _load(run.model, run.kept or run.average)
     run.model.eval()
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
-    return Fitted(run.model, source, catalogue, run.step, time.process_time() - cpu, run.looks, run.losses)
+
+
+SCALES = {
+    "linear_scale": (0.0, 0.05, 0.1, 0.2, 0.4),
+    "sequence_scale": (0.7, 1.0, 1.4, 2.0),
+    "bias_scale": (0.5, 1.0, 1.5),
+}
+
+
+def tune(model: Combined, held: Held) -> dict[str, float]:
+    """How much each part weighs, one after the other, by the held-out rows. `linear_scale` is in units of the networks'
+    own deviation."""
+    unit = _deviation(model, held)
+    found = {"linear_scale": 0.1, "sequence_scale": 1.0, "bias_scale": 1.0}
+    model.linear_scale = found["linear_scale"] * unit
+    for name, choices in SCALES.items() if held.usable else ():
+        values = {}
+        for choice in choices:
+            setattr(model, name, choice * (unit if name == "linear_scale" else 1.0))
+            values[choice] = held.recall(model)
+        found[name] = max(values, key=lambda choice: values[choice])
+        setattr(model, name, found[name] * (unit if name == "linear_scale" else 1.0))
+        found[f"recall by {name}"] = values[found[name]]
+    return found
+
+
+def _deviation(model: Combined, held: Held) -> float:
+    """How much the networks' scores of one user differ between items."""
+    if held.asked is None or not held.asked.users:
+        return float(len(model.members))
+    with torch.no_grad():
+        users = model.vectors(held.asked, np.arange(min(200, held.asked.users)))
+        return float((users @ model.items()[1:].T).std(1).mean())
 
 
 def _start(source: Material, options: TowerOptions, seed: int, *, ordered: bool) -> _Run:
@@ -179,7 +242,9 @@ def _look(run: _Run, held: Held, options: TowerOptions) -> bool:
         return True
     raw = [p.detach().clone() for p in run.model.parameters()]
     _load(run.model, run.average)
-    value = held.recall(run.model)
+    run.model.eval()
+    value = held.recall(Combined([run.model]))
+    run.model.train()
     _load(run.model, raw)
     run.looks.append((run.step, value))
     if value > run.best:
@@ -212,7 +277,7 @@ def _save(run: _Run, path: Path, key: str) -> None:
         "random": json.dumps(run.random.bit_generator.state),
         "generator": run.generator.get_state(),
         "torch": torch.get_rng_state(),
-        "plain": (run.total, run.step, run.epoch, run.best, run.worse, run.looks, run.losses),
+        "plain": (run.total, run.step, run.epoch, run.best, run.worse, run.stopped, run.looks, run.losses),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new")
@@ -233,4 +298,4 @@ def _resume(run: _Run, path: Path, key: str) -> None:
     run.random.bit_generator.state = json.loads(state["random"])
     run.generator.set_state(state["generator"])
     torch.set_rng_state(state["torch"])
-    run.total, run.step, run.epoch, run.best, run.worse, run.looks, run.losses = state["plain"]
+    run.total, run.step, run.epoch, run.best, run.worse, run.stopped, run.looks, run.losses = state["plain"]

@@ -47,14 +47,15 @@ class Trees:
         """All trees as one operator: [n, columns] -> [n, len(HEADS)] logits."""
         made: dict[str, list[Any]] = {name: [] for name in _NODES + _LEAVES}
         tree = 0
-        for head, booster in enumerate(self.boosters):
-            if booster is None:
-                continue
-            for info in booster.dump_model(num_iteration=booster.best_iteration or None)["tree_info"]:
-                _walk(made, tree, head, info["tree_structure"])
+        for head, (booster, level) in enumerate(zip(self.boosters, self.levels, strict=True)):
+            # Where there was nothing to learn, one leaf says so.
+            roots: list[Mapping[str, Any]] = [{"leaf_value": level}]
+            if booster is not None:
+                found = booster.dump_model(num_iteration=booster.best_iteration or None)["tree_info"]
+                roots = [info["tree_structure"] for info in found]
+            for root in roots:
+                _walk(made, tree, head, root)
                 tree += 1
-        if not tree:
-            _walk(made, 0, 0, {"leaf_value": 0.0})
         attributes: Any = made
         return helper.make_node(
             "TreeEnsembleRegressor",
@@ -64,9 +65,6 @@ class Trees:
             n_targets=len(HEADS),
             aggregate_function="SUM",
             post_transform="NONE",
-            base_values=[
-                float(level) if b is None else 0.0 for b, level in zip(self.boosters, self.levels, strict=True)
-            ],
             **attributes,
         )
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from rank_svc.train.batches import Material, material, whole
+from rank_svc.train.batches import Material, material
+from rank_svc.train.combined import Combined
 from rank_svc.train.dataset import Ints
 from rank_svc.train.histories import Histories, item_codes
 from rank_svc.train.metrics import best
 from rank_svc.train.options import TowerOptions
-from rank_svc.train.towers import TwoTower
 
 MOST_USERS = 2000
 NEWEST = 0.1
@@ -34,30 +34,20 @@ class Held:
         """Whether there is anything to measure by."""
         return self.asked is not None and bool(self.right)
 
-    def recall(self, model: TwoTower, k: int = 50) -> float:
+    def recall(self, model: Combined, k: int = 50) -> float:
         """Recall of the held-out positives as the protocol counts it."""
         assert self.asked is not None
-        model.eval()
         found: list[float] = []
         with torch.no_grad():
-            items = model.items(torch.arange(1, self.asked.items + 1))
+            items = model.items()[1:]
             for start in range(0, self.asked.users, 256):
                 users = np.arange(start, min(start + 256, self.asked.users))
-                scores = (user_vectors(model, self.asked, users) @ items.T + model.bias[1:]).numpy()
+                scores = (model.vectors(self.asked, users) @ items.T).numpy()
                 for i, user in enumerate(users):
                     scores[i, self.seen[user]] = -np.inf
                 top = best(scores, k)
                 found += [float(np.isin(self.right[u], top[i]).mean()) for i, u in enumerate(users)]
-        model.train()
         return float(np.mean(found))
-
-
-def user_vectors(model: TwoTower, source: Material, users: Ints) -> torch.Tensor:
-    """[n, width + bag] of users as they are now."""
-    batch = whole(source, users)
-    states = model.states(torch.from_numpy(batch.rows), torch.from_numpy(batch.actions))
-    last = torch.from_numpy((batch.actions > 0).sum(1))
-    return states[torch.arange(len(users)), last] + model.target_age.weight[0]
 
 
 def hold_out(histories: Histories, catalogue: Ints, options: TowerOptions, seed: int) -> Held:

@@ -13,14 +13,18 @@ class TowerOptions:
     """Dimensions of the sequence part; its item vectors are the sequence's input too."""
     bag: int = 128
     """Dimensions of the untied bag part."""
+    linear: int = 256
+    """Dimensions of the linear part; 0: none."""
+    members: int = 2
+    """Networks of seeds of their own, side by side."""
     layers: int = 2
     heads: int = 2
     feed_forward: int = 128
     dropout: float = 0.2
-    epochs: float = 5
+    epochs: float = 3
     """Rounds over all users, where `steps` is 0."""
     steps: int = 0
-    tokens: int = 4096
+    tokens: int = 3000
     """Interactions in a batch."""
     negatives: int = 1024
     """Expected number of shared negatives a batch."""
@@ -29,7 +33,7 @@ class TowerOptions:
     logq: bool = True
     history: bool = True
     """Without, everybody gets the same vector (ablation)."""
-    rate: float = 6e-3
+    rate: float = 5e-3
     warm: int = 50
     average: float = 0.98
     """Decay of the moving average of weights, which is what ships."""
@@ -37,7 +41,7 @@ class TowerOptions:
     """A target this old weighs 1/e."""
     user_power: float = 0.5
     """A user's targets are divided by their sum to this power: 0 weighs users by activity, 1 all alike."""
-    share: float = 0.5
+    share: float = 1.0
     """Share of targets in an epoch: drawn by weight, the light ones are mostly left out."""
     held_users: float = 0.05
     """Share of users whose newest rows are held out for early stopping."""

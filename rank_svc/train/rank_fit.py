@@ -15,7 +15,6 @@ from rank_svc.train.dataset import Dataset, Ints
 from rank_svc.train.derive import Derive, Source, WatchTime, watch_quantiles, watch_tables
 from rank_svc.train.fit import Fitted
 from rank_svc.train.gbdt import Trees, fit_trees
-from rank_svc.train.held import user_vectors
 from rank_svc.train.histories import Histories
 from rank_svc.train.impressions import replay, usable
 from rank_svc.train.judged import judge
@@ -106,18 +105,15 @@ def _users(user_ids: Ints, histories: Histories, fitted: Fitted) -> Floats:
     model = fitted.model
     has = np.bincount(histories.owner[histories.positive], minlength=len(histories.users)) > 0
     with torch.no_grad():
-        prior = model.states(torch.zeros((1, 1), dtype=torch.int64), torch.zeros((1, 1), dtype=torch.int64))[0, 0]
-        prior = prior + model.target_age.weight[0]
-        found = prior.repeat(len(user_ids), 1)
+        found = np.tile(model.prior(), (len(user_ids), 1))
         known = histories.users[has]
         at = np.flatnonzero(np.isin(user_ids, known))
         place = np.searchsorted(known, user_ids[at])
         source = material(histories, fitted.catalogue, model.options)
         for start in range(0, len(at), 256):
             part = slice(start, start + 256)
-            found[at[part]] = user_vectors(model, source, place[part])
-    vectors: Floats = torch.cat([found, torch.ones(len(found), 1)], 1).numpy()
-    return vectors
+            found[at[part]] = model.vectors(source, place[part]).numpy()
+    return found
 
 
 def _logits(ranker: Trees | Network, source: Source, derived: Floats, at: Ints) -> Floats:

@@ -117,12 +117,10 @@ def _least_similarity(trained: Trained, vectors: Floats, users: int = 200) -> fl
         return 0.0
     import torch
 
-    from rank_svc.train.held import user_vectors
-
     asked = np.arange(min(users, trained.fitted.source.users))
     with torch.no_grad():
-        found = user_vectors(trained.fitted.model, trained.fitted.source, asked).numpy()
-    return float(np.quantile(found @ vectors[:, :-1].T + vectors[:, -1], 0.95))
+        found = trained.fitted.model.vectors(trained.fitted.source, asked).numpy()
+    return float(np.quantile(found @ vectors.T, 0.95))
 
 
 def _metrics(trained: Trained) -> dict[str, Any]:
@@ -131,6 +129,7 @@ def _metrics(trained: Trained) -> dict[str, Any]:
         "retrieval": {
             "options": asdict(fitted.model.options),
             "seed": trained.seed,
+            "tuned": {name: round(value, 5) for name, value in fitted.tuned.items()},
             "steps": fitted.steps,
             "cpu_seconds": round(fitted.cpu_seconds, 1),
             "held_out_recall@50": [{"step": step, "value": round(value, 5)} for step, value in fitted.looks],

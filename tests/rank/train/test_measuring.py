@@ -1,0 +1,81 @@
+"""The protocol and its metrics, on numbers small enough to count by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from rank_svc.train.columns import DatasetError
+from rank_svc.train.dataset import load
+from rank_svc.train.histories import build
+from rank_svc.train.metrics import Scores, gini, measure
+from rank_svc.train.protocol import question
+from tests.rank.train.conftest import Write, world
+
+
+def _fixed(row: list[float]) -> object:
+    def score(users: np.ndarray) -> Scores:
+        return np.tile(np.array(row, np.float32), (len(users), 1))
+
+    return score
+
+
+def _asked(write: Write, truth: list[tuple[int, int]]) -> object:
+    columns = {"user_id": [1, 1, 2, 3], "item_id": [10, 11, 10, 12], "long_view": [True, False, True, False]}
+    data = load(write(interactions=columns, items={"item_id": [13]}))
+    users, items = np.array(truth, np.int64).T
+    return question(data, build(data.interactions), (users, items))
+
+
+def test_seen_items_are_masked_and_all_others_ranked(write: Write) -> None:
+    asked = _asked(write, [(1, 12), (2, 11)])
+    found = measure(asked, _fixed([9, 8, 1, 0]), [1, 2])  # type: ignore[arg-type]
+    assert found["recall@1"] == 1.0
+    assert found["ndcg@1"] == 1.0
+    assert found["coverage@1"] == 0.5
+
+
+def test_what_is_right_counts_in_full_even_when_it_is_seen_or_unknown(write: Write) -> None:
+    asked = _asked(write, [(1, 12), (1, 10), (1, 999)])
+    found = measure(asked, _fixed([9, 8, 1, 0]), [2])  # type: ignore[arg-type]
+    assert found["recall@2"] == pytest.approx(1 / 3)
+    assert found["ndcg@2"] == pytest.approx(1 / (1 + 1 / math.log2(3)))
+
+
+def test_users_without_a_positive_or_a_history_are_not_asked(write: Write) -> None:
+    asked = _asked(write, [(1, 12), (3, 10), (44, 10)])
+    assert len(asked.users) == 1  # type: ignore[attr-defined]
+
+
+def test_nobody_to_ask_is_an_error(write: Write) -> None:
+    with pytest.raises(DatasetError, match="none of its users has a positive"):
+        _asked(write, [(3, 10)])
+
+
+def test_a_k_beyond_the_catalogue_ranks_what_there_is(write: Write) -> None:
+    found = measure(_asked(write, [(2, 13)]), _fixed([0, 0, 0, 0]), [1_000_000])  # type: ignore[arg-type]
+    assert found["recall@1000000"] == 1.0
+
+
+def test_gini_is_zero_for_equals_and_near_one_for_a_monopoly() -> None:
+    assert gini(np.array([3, 3, 3])) == 0.0
+    assert gini(np.array([0] * 99 + [7])) == pytest.approx(0.99)
+
+
+def test_baselines_are_above_chance_where_there_is_something_to_know(write: Write) -> None:
+    pytest.importorskip("scipy", reason="scipy is in the extra `train`")
+    from rank_svc.train.baselines import baselines
+
+    tables = world()
+    data = load(write(**tables))
+    histories = build(data.interactions)
+    have = set(zip(tables["interactions"]["user_id"], tables["interactions"]["item_id"], strict=True))
+    truth = np.array([(u, i) for u in range(60) for i in range(40) if (u + i) % 2 == 0 and (u, i) not in have])
+    asked = question(data, histories, (truth[:, 0], truth[:, 1]))
+    found = {name: measure(asked, scorer, [5]) for name, scorer in baselines(histories, data.catalogue)}
+    assert set(found) == {"popularity", "recent popularity", "ItemKNN", "EASE", "iALS"}
+    for name in ("ItemKNN", "EASE", "iALS"):
+        assert found[name]["ndcg@5"] > 0.9
+    assert found["popularity"]["ndcg@5"] < 0.8
