@@ -79,9 +79,18 @@ def seed(
     url: Annotated[str, typer.Option(help="GraphQL endpoint of a running instance.")] = "http://127.0.0.1:8080/graphql",
 ) -> None:
     """Fill a running instance with the demo world, through its public API. Again: nothing more is added."""
+    from httpx import InvalidURL, TransportError
+
+    from launcher.demo.client import RequestFailed
     from launcher.demo.world import fill
 
-    _run(lambda _settings: fill(url), None)
+    async def work(_settings: PlatformSettings) -> None:
+        try:
+            await fill(url)
+        except (TransportError, InvalidURL, RequestFailed) as error:
+            raise ValueError(f"{url}: {error}") from error
+
+    _run(work, None)
 
 
 @app.command()
