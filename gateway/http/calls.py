@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from gateway.execution import Call, variables_of
+
+BODY_TIMEOUT_S = 15.0
 
 
 class BadRequest(Exception):
@@ -47,10 +50,13 @@ async def _body(request: Request, max_bytes: int) -> bytes:
         raise too_large
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_bytes:
-                raise too_large
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise too_large
+    except TimeoutError:
+        raise BadRequest(408, f"The body must arrive within {BODY_TIMEOUT_S:g} s.") from None
     except ClientDisconnect:
         raise BadRequest(400, "The client hung up.") from None
     return bytes(body)

@@ -31,6 +31,7 @@ NORMAL, GOING_AWAY, TRY_AGAIN = 1000, 1001, 1013
 BAD_MESSAGE, UNAUTHORIZED, FORBIDDEN = 4400, 4401, 4403
 BAD_PROTOCOL, INIT_TIMEOUT, DUPLICATE_ID, SECOND_INIT = 4406, 4408, 4409, 4429
 MAX_REASON_BYTES = 120
+MAX_ID_CHARS = 128
 CLOSE_TIMEOUT_S = 2.0
 _log = log(__name__)
 
@@ -213,6 +214,9 @@ class Socket:
             raise _Closed(UNAUTHORIZED, "Unauthorized")
         if not isinstance(number, str) or not number or not isinstance(payload, dict):
             raise _Closed(BAD_MESSAGE, "subscribe needs an id and a payload")
+        if len(number) > MAX_ID_CHARS:
+            # It is repeated in each answer that waits for a slow reader.
+            raise _Closed(BAD_MESSAGE, f"id must have at most {MAX_ID_CHARS} characters; it has {len(number)}")
         if number in self._operations:
             raise _Closed(DUPLICATE_ID, f"Subscriber for {number[:50]} already exists")
         try:

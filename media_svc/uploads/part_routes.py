@@ -5,7 +5,8 @@ A part streams from the socket to the disk: neither its size nor the number of c
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 
 from starlette.middleware import Middleware
@@ -24,6 +25,8 @@ from svc_kit.telemetry import log
 _log = log(__name__)
 RETRY_AFTER_S = 1
 MOST_DRAINED_BYTES = 32 << 20
+IDLE_S = 60.0
+"""How long a client may send nothing: one that is gone without a goodbye must not keep its place for ever."""
 
 
 class PartError(Exception):
@@ -70,7 +73,8 @@ class PartReceiver:
         try:
             digest = await self._receive(request)
         except PartError as error:
-            return _refusal(error, whole=await _drained(request))
+            stalled = error.status is HTTPStatus.REQUEST_TIMEOUT
+            return _refusal(error, whole=not stalled and await _drained(request))
         except ClientDisconnect:
             # Nobody reads this answer; the log line of the server should still not say 500.
             return _refusal(PartError(HTTPStatus.BAD_REQUEST, "INCOMPLETE", "The client hung up half-way."))
@@ -91,8 +95,11 @@ class PartReceiver:
             raise PartError(HTTPStatus.CONFLICT, "CONFLICT", message)
         try:
             digest = await self._blobs.put_part(
-                grant.handle, grant.number, request.stream(), grant.size_bytes, grant.sha256
+                grant.handle, grant.number, _arriving(request), grant.size_bytes, grant.sha256
             )
+        except TimeoutError:
+            message = f"No byte of the part came for {IDLE_S:g} s; send it again."
+            raise PartError(HTTPStatus.REQUEST_TIMEOUT, "INCOMPLETE", message) from None
         except WrongLength as error:
             message = f"The part must have {error.expected} bytes; {error.received} came."
             raise PartError(HTTPStatus.BAD_REQUEST, "WRONG_SIZE", message) from None
@@ -125,6 +132,17 @@ def _check_length(request: Request, grant: PartGrant) -> None:
         raise PartError(status, code, f"The part must have {grant.size_bytes} bytes; {announced} were announced.")
 
 
+async def _arriving(request: Request) -> AsyncIterator[bytes]:
+    """The body; raises TimeoutError when it stalls."""
+    chunks = request.stream()
+    while True:
+        async with asyncio.timeout(IDLE_S):
+            chunk = await anext(chunks, None)
+        if chunk is None:
+            return
+        yield chunk
+
+
 async def _drained(request: Request) -> bool:
     """Read what the client is sending anyway, up to a bound: most clients look for an answer only after their last
     byte, and a socket closed over unread bytes may lose the answer."""
@@ -132,11 +150,11 @@ async def _drained(request: Request) -> bool:
         return False
     left = MOST_DRAINED_BYTES
     try:
-        async for chunk in request.stream():
+        async for chunk in _arriving(request):
             left -= len(chunk)
             if left < 0:
                 return False
-    except (ClientDisconnect, RuntimeError):  # gone, or read to its end before
+    except (ClientDisconnect, RuntimeError, TimeoutError):  # gone, or read to its end before
         return False
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,8 @@ IMPOSSIBLE: list[tuple[str, dict[str, object], str]] = [
     ("{" + "".join(f" a{n}: __typename" for n in range(60)) + "}", {}, "QUERY_TOO_COMPLEX"),
     ("{" + " __typename" * 60 + "}", {}, "QUERY_TOO_COMPLEX"),
     ("{ __typename" + " @skip(if: false)" * 60 + "}", {}, "QUERY_TOO_COMPLEX"),
+    ("{ trending {" + " edges { cursor }" * 300 + " } }", {}, "QUERY_TOO_COMPLEX"),
+    ("{ viewer {" + " id" * 1500 + " } }", {}, "QUERY_TOO_COMPLEX"),
     (
         "{ feed(first: 100) { edges { node { comments(first: 100) { edges { node { id } } } } } } }",
         {},
@@ -262,3 +265,20 @@ async def test_a_client_that_hangs_up_half_way_leaves_the_server_working(bench: 
     await writer.wait_closed()
 
     assert (await bench.data("{ __typename }"))["__typename"] == "Query"
+
+
+async def test_a_body_that_does_not_arrive_is_not_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.http.calls.BODY_TIMEOUT_S", 0.05)
+    host, port = bench.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = "POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    writer.write(head.encode())
+    assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 408")
+    writer.close()
+
+
+async def test_the_host_header_leads_nowhere(bench: Bench) -> None:
+    for path in ("/graphql/", "/healthz/", "/w/..%2f"):
+        answer = await bench.http.get(path, headers={"host": "evil.example"})
+        assert answer.status_code == 404, path
+        assert "location" not in answer.headers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -231,7 +232,8 @@ async def test_the_protocol_is_kept(bench: Bench) -> None:
         await socket.init()
         await socket.send({"type": "connection_init"})
         assert (await socket.closed())[0] == 4429
-    for bad in ("nonsense", "[]", '{"type": "nope"}', '{"type": "subscribe", "id": "1"}', b"\x00"):
+    long_id = json.dumps({**subscribe, "id": "1" * 129})
+    for bad in ("nonsense", "[]", '{"type": "nope"}', '{"type": "subscribe", "id": "1"}', b"\x00", long_id):
         async with socket_to(bench.url) as socket:
             await socket.init()
             await socket.raw.send(bad)

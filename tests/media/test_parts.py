@@ -142,6 +142,23 @@ async def test_a_client_that_hangs_up_half_way_leaves_nothing(still: MediaBench,
     assert (await still.put(upload.parts[0], data)).status_code == 204
 
 
+async def test_a_client_that_falls_silent_is_sent_away_and_leaves_nothing(
+    still: MediaBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("media_svc.uploads.part_routes.IDLE_S", 0.05)
+    data = _data(1)
+    upload = await still.begin(1, data)
+    async with on_socket(still) as root:
+        host, port = root.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        path = upload.parts[0].url.removeprefix("http://media.test")
+        writer.write(f"PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {PART}\r\n\r\n".encode() + data[: PART // 2])
+        assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 408")
+        writer.close()
+    assert _files(tmp_path) == []
+    assert await _received(still, upload) == []
+
+
 async def test_a_client_that_waits_is_told_to_go_on_or_refused_before_it_sends(still: MediaBench) -> None:
     upload = await still.begin(1, _data(1))
     path = upload.parts[0].url.removeprefix("http://media.test")
