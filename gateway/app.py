@@ -62,7 +62,10 @@ class Gateway:
 
     def app(self) -> Starlette:
         """An app of the gateway alone."""
-        return Starlette(routes=self.routes, middleware=self.middleware)
+        app = Starlette(routes=self.routes, middleware=self.middleware)
+        # The address of such a redirect is taken from the Host header.
+        app.router.redirect_slashes = False
+        return app
 
     async def drain(self, grace_s: float = DRAIN_S) -> None:
         """Send the clients of sockets and event streams away, to come back elsewhere. Call it before the HTTP server

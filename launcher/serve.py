@@ -126,7 +126,10 @@ async def _app(node: Node, roles: set[str], stack: AsyncExitStack) -> tuple[Star
         middleware, drain = gateway.middleware, gateway.drain
     else:
         routes.append(Route("/healthz", lambda _request: JSONResponse({"status": "ok"})))
-    return Starlette(routes=routes, middleware=list(middleware)), drain
+    app = Starlette(routes=routes, middleware=list(middleware))
+    # The address of such a redirect is taken from the Host header.
+    app.router.redirect_slashes = False
+    return app, drain
 
 
 async def _nothing_to_drain() -> None:
