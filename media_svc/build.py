@@ -17,14 +17,17 @@ from media_svc.transactions import MediaTransactions
 from media_svc.transcode.wiring import build_transcode
 from media_svc.uploads.wiring import build_uploads
 from media_svc.videos.wiring import build_videos
+from reelgraph.media.v1 import live_pb2, live_pb2_grpc
 from svc_kit.backends import resolve
 from svc_kit.bus.relay import OutboxRelay
 from svc_kit.db import connect
+from svc_kit.rpc.server import Servicer
 from svc_kit.service import Job, Platform, Service
 from svc_kit.uow import UnitOfWork
 from svc_kit.wakeups import Wakeups
 
 BLOBS_SETTING = "REELGRAPH_BLOBS_URL"
+LIVE = live_pb2.DESCRIPTOR.services_by_name["LiveService"]
 
 
 async def build(platform: Platform, stack: AsyncExitStack, settings: MediaSettings | None = None) -> Service:
@@ -37,7 +40,11 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: MediaSettin
     delivery = Delivery(context.urls, SqlPlaybackDirectory(context.db), context.blobs)
     return Service(
         "media",
-        servicers=[uploads.servicer, videos.servicer],
+        servicers=[
+            uploads.servicer,
+            videos.servicer,
+            Servicer(LIVE, None, live_pb2_grpc.add_LiveServiceServicer_to_server),
+        ],
         workers=[*uploads.workers, *videos.workers, *transcode.workers, Job(relay.name, relay.run)],
         http_routes=[*uploads.routes, *delivery.routes(context.settings.cors_origins)],
         checks={

@@ -47,7 +47,9 @@ class Servicer:
     """One gRPC service to serve."""
 
     descriptor: ServiceDescriptor
-    implementation: object
+    implementation: object | None
+    """None: a contract that nothing here answers yet. Reflection shows it, its health is NOT_SERVING, and its methods
+    are UNIMPLEMENTED."""
     register: Callable[[Any, grpc.aio.Server], None]
     """`add_<Service>Servicer_to_server` of the generated stubs."""
 
@@ -199,11 +201,13 @@ class RpcServer:
         )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._names = [s.descriptor.full_name for s in servicers]
-        for s in servicers:
+        served = [s for s in servicers if s.implementation is not None]
+        self._names = [s.descriptor.full_name for s in served]
+        self._contracts = [s.descriptor.full_name for s in servicers if s.implementation is None]
+        for s in served:
             s.register(s.implementation, self._server)
         if with_reflection:
-            names = [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME]
+            names = [*self._names, *self._contracts, health.SERVICE_NAME, reflection.SERVICE_NAME]
             reflection.enable_server_reflection(names, self._server)
 
     async def start(self, address: str) -> int:
@@ -216,6 +220,8 @@ class RpcServer:
         await self._server.start()
         for name in ["", *self._names]:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        for name in self._contracts:
+            await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
         return port
 
     async def stop(self, grace_s: float = 5.0) -> None:

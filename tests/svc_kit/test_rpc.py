@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,6 +20,7 @@ from structlog.testing import capture_logs
 import svc_kit.asgi
 import svc_kit.rpc.server
 from reelgraph.graph.v1 import follows_pb2, follows_pb2_grpc
+from reelgraph.media.v1 import live_pb2, live_pb2_grpc
 from svc_kit.asgi import RequestIds
 from svc_kit.caller import Caller
 from svc_kit.errors import AppError, Reason, not_found
@@ -102,6 +105,25 @@ async def test_a_peer_that_takes_connections_and_never_answers_costs_no_more_tha
             await Peer(SERVICE_TOKEN).call(stub.BatchGetRelations, request, Caller(), timeout_s=0.3)
 
     assert late.value.reason in (Reason.DEADLINE_EXCEEDED, Reason.UNAVAILABLE)
+
+
+async def test_a_contract_without_an_implementation_says_so_in_health_and_reflection() -> None:
+    descriptor = live_pb2.DESCRIPTOR.services_by_name["LiveService"]
+    contract = Servicer(descriptor, None, live_pb2_grpc.add_LiveServiceServicer_to_server)
+
+    async with serve(Service("media", [contract]), Tokens(FakeClock()).authenticator) as channel:
+        checks: Any = health_pb2_grpc.HealthStub(channel)
+        status = (await checks.Check(health_pb2.HealthCheckRequest(service=descriptor.full_name))).status
+        explorer: Any = reflection_pb2_grpc.ServerReflectionStub(cast(Any, channel))
+        listing = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+        shown = [s.name async for a in explorer.ServerReflectionInfo(listing) for s in a.list_services_response.service]
+        live: Any = live_pb2_grpc.LiveServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await live.BatchGetLiveStreams(live_pb2.BatchGetLiveStreamsRequest())
+
+    assert status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert descriptor.full_name in shown
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_a_peer_that_is_not_there_is_unavailable() -> None:
