@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rank_svc.features.columns import video_columns
-from rank_svc.features.decay import DAY_MS, HOUR_MS, heat_of, join
+from rank_svc.features.decay import DAY_MS, HOUR_MS, heat_of, join, sum_at
 from rank_svc.features.history import appeal
-from rank_svc.features.lengths import bucket_of, typical
+from rank_svc.features.lengths import Typical, bucket_of, typical
 from rank_svc.features.store import BucketStats, Interaction, VideoFacts, VideoRecord, VideoStats
 from rank_svc.scorers.store import HISTORY, RANK_FEATURES, SIGNALS, Floats
 from rank_svc.train.columns import NO_TIME
@@ -194,16 +194,16 @@ class _Replay:
         made = [_interaction(labels, i, int(watched[i]), int(duration[i]), int(times[i])) for i in range(n)]
         tastes = np.zeros((n, 2), np.float32)
         records: list[VideoRecord] = []
-        start = 0
+        start, lengths = 0, typical(self._buckets)
         for i, (item, at, user) in enumerate(
             zip(codes.tolist(), times.tolist(), events.user_ids.tolist(), strict=True)
         ):
             tastes[i] = self._taste(user, item, at)
             records.append(VideoRecord(self._facts(item, int(duration[i])), _copy(self._stats[item])))
             if i + 1 == n or i - start >= 1000:
-                # What is typical for a length moves slowly: rates of a thousand rows ago are as good.
-                self._fill(found, start, records, int(times[start]), times[start : i + 1])
-                records, start = [], i + 1
+                # What is typical for a length moves slowly: rates from before these thousand rows are as good.
+                self._fill(found, start, records, lengths, times[start : i + 1])
+                records, start, lengths = [], i + 1, typical(self._buckets)
             self._count(item, made[i], at)
             self._feel(user, item, appeal(made[i]), at)
         column = {name: RANK_FEATURES.index(name) for name in RANK_FEATURES}
@@ -214,8 +214,15 @@ class _Replay:
         found[:, column["language_match"]] = 0.5
         return found
 
-    def _fill(self, found: Floats, start: int, records: Sequence[VideoRecord], now_ms: int, times: Ints) -> None:
-        columns = dict(video_columns(records, typical(self._buckets), now_ms))
+    def _fill(
+        self, found: Floats, start: int, records: Sequence[VideoRecord], lengths: Sequence[Typical], times: Ints
+    ) -> None:
+        columns = dict(video_columns(records, lengths, int(times[0])))
+        # Each row has a moment of its own, where serving has one for all.
+        for name, half_life in (("views_1h", HOUR_MS), ("views_24h", DAY_MS)):
+            heats = zip(records, times.tolist(), strict=True)
+            found_heat = [sum_at(getattr(r.stats, f"heat{name[5:]}"), t, half_life) for r, t in heats]
+            columns[name] = np.array(found_heat, np.float32)
         age = np.array([max(0, t - r.facts.published_at_ms) / HOUR_MS for t, r in zip(times, records, strict=True)])
         known = np.array([r.facts.published_at_ms > 0 for r in records])
         columns["age_hours"] = np.where(known, age, 0).astype(np.float32)

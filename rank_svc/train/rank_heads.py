@@ -53,13 +53,21 @@ def calibrate(logits: Floats, labels: Mapping[str, Flags], rounds: int = 100) ->
 
 def _platt(logits: NDArray[np.float64], target: NDArray[np.float64], rounds: int) -> tuple[float, float]:
     matrix = np.stack([logits, np.ones_like(logits)], 1)
+
+    def loss(weight: NDArray[np.float64]) -> float:
+        said = matrix @ weight
+        return float((np.logaddexp(0, said) - target * said).sum() + 5e-4 * ((weight - [1.0, 0.0]) ** 2).sum())
+
     weight = np.array([1.0, 0.0])
     for _ in range(rounds):
         chance = 1 / (1 + np.exp(-np.clip(matrix @ weight, -30, 30)))
         gradient = matrix.T @ (chance - target) + 1e-3 * (weight - [1.0, 0.0])
         curve = (matrix * (chance * (1 - chance))[:, None]).T @ matrix + 1e-3 * np.eye(2)
-        step = np.linalg.solve(curve, gradient)
-        weight -= step
+        step, now = np.linalg.solve(curve, gradient), loss(weight)
+        # Newton's step is too long where the curve is flat: halve it until it helps.
+        while loss(weight - step) > now and np.abs(step).max() > 1e-8:
+            step /= 2
+        weight = weight - step
         if np.abs(step).max() < 1e-8:
             break
     # A slope that turned round would rank upside down: then only the level is trusted.

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from usearch.index import Index
 
-from rank_svc.scorers.layout import MAX_DIMENSIONS, Manifest, write_manifest
+from rank_svc.scorers.layout import MAX_DIMENSIONS, Manifest, read_manifest, write_manifest
 from rank_svc.scorers.store import HISTORY, Floats
 from rank_svc.train.dataset import Dataset, Ints
 from rank_svc.train.evaluate import Towers
@@ -97,7 +97,7 @@ def write_version(out: Path, trained: Trained) -> Manifest:
         _write_json(folder / VOCABULARY, vocabulary)
         (folder / CARD).write_text(_card(manifest, trained, metrics), encoding="utf-8")
         write_manifest(folder, manifest)
-    return manifest
+    return read_manifest(out)
 
 
 def _write_vectors(folder: Path, catalogue: Ints, vectors: Floats) -> None:
