@@ -15,15 +15,18 @@ from reelgraph.graph.v1.accounts_pb2_grpc import AccountServiceStub
 from svc_kit.auth import Authenticator, TokenVerifier
 from svc_kit.backends import resolve
 from svc_kit.bus import SCHEMES as BUS_SCHEMES
-from svc_kit.cache import open_cache
+from svc_kit.bus.port import TOPICS
+from svc_kit.cache import cache_errors, open_cache
 from svc_kit.caller import ANONYMOUS
 from svc_kit.clock import Clock, SystemClock
 from svc_kit.ids import IdGenerator
+from svc_kit.readiness import Check
 from svc_kit.rpc.client import Peer, open_channel
 from svc_kit.rpc.server import RpcServer, Servicer
 from svc_kit.service import Channels, Platform, Service
 from svc_kit.settings import Mode, PlatformSettings
 
+ALL = frozenset({"gateway", "workers", *SERVICES})
 DRAIN_S = 5.0
 # Two processes on two of these would silently disagree.
 PROCESS_LOCAL = {"cache_url": "memory", "bus_url": "memory"}
@@ -42,10 +45,24 @@ class Node:
     services: Mapping[str, Service]
     servicers: Sequence[Servicer]
 
+    def checks(self) -> dict[str, Check]:
+        """What this process stands on, by name."""
+        found: dict[str, Check] = {"cache": self._cache, "event bus": self._bus}
+        for service in self.services.values():
+            found |= service.checks
+        return found
+
+    async def _cache(self) -> None:
+        with cache_errors():
+            await self.platform.cache.ping()
+
+    async def _bus(self) -> None:
+        await self.platform.bus.ends(TOPICS[:1])
+
 
 def check_roles(settings: PlatformSettings, roles: set[str]) -> None:
     """Refuse engines whose state lives in one process's memory when other roles run elsewhere."""
-    if roles >= {"gateway", "workers", *SERVICES}:
+    if roles >= ALL:
         return
     for name, scheme in PROCESS_LOCAL.items():
         if getattr(settings, name).startswith(f"{scheme}:"):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import typer
 
+from launcher.compose import ALL, open_node
 from launcher.migrate import SERVICES, migrations_of
 from svc_kit.backends import resolve
 from svc_kit.bus import SCHEMES as BUS_SCHEMES
 from svc_kit.cache import open_cache
 from svc_kit.clock import SystemClock
 from svc_kit.db import connect
+from svc_kit.errors import AppError
 from svc_kit.settings import PlatformSettings
 
 CHECK_S = 5.0
@@ -24,14 +27,32 @@ Check = Callable[[], Awaitable[str]]
 
 
 async def examine(settings: PlatformSettings) -> bool:
-    """Run every check, print a line for each, and answer whether all passed. Changes nothing."""
+    """Run every check, print a line for each, and answer whether all passed. Changes nothing. What services say of
+    themselves can be asked only where their databases are."""
     checks: dict[str, Check] = {"data folder": lambda: _data_dir(settings), "ffmpeg": _ffmpeg}
-    checks |= {f"{name} database": lambda name=name: _database(settings, name) for name in SERVICES}  # type: ignore[misc]
+    checks |= {f"{name} database": functools.partial(_database, settings, name) for name in SERVICES}
     checks |= {"cache": lambda: _cache(settings), "event bus": lambda: _bus(settings), "explorer": _explorer}
+    if not await _report(checks):
+        return False
+    try:
+        async with open_node(settings.with_kept_secrets(), set(ALL)) as node:
+            own = {name: check for name, check in node.checks().items() if name not in checks}
+            return await _report({name: functools.partial(_passed, check) for name, check in own.items()})
+    except (AppError, ValueError, OSError) as error:
+        typer.echo(f"FAIL  services: {error}")
+        return False
+
+
+async def _report(checks: Mapping[str, Check]) -> bool:
     results = await asyncio.gather(*(_run(check) for check in checks.values()))
     for name, (passed, text) in zip(checks, results, strict=True):
         typer.echo(f"{'ok  ' if passed else 'FAIL'}  {name}: {text}")
     return all(passed for passed, _ in results)
+
+
+async def _passed(check: Callable[[], Awaitable[object]]) -> str:
+    await check()
+    return "can be used"
 
 
 async def _run(check: Check) -> tuple[bool, str]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from launcher.compose import Node, open_node
+from launcher.compose import ALL, Node, open_node
 from launcher.migrate import migrate_all
-from launcher.serve import ALL
 from svc_kit.ids import DirectoryLock
 from svc_kit.settings import PlatformSettings
 

@@ -13,20 +13,21 @@ from dataclasses import dataclass
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
-from launcher.compose import Node, open_node, serve_tcp
+from launcher.compose import ALL, Node, open_node, serve_tcp
 from launcher.demo.logins import demo_logins
-from launcher.migrate import SERVICES, migrate_all
+from launcher.migrate import migrate_all
 from launcher.supervise import supervised
 from svc_kit.asgi import RequestIds
 from svc_kit.ids import DirectoryLock
+from svc_kit.readiness import Readiness, readiness_answer
 from svc_kit.service import Job
 from svc_kit.settings import PlatformSettings
 from svc_kit.telemetry import configure_logging, log
 
-ALL = frozenset({"gateway", "workers", *SERVICES})
 HTTP_DRAIN_S = 8
 Drain = Callable[[], Awaitable[None]]
 _log = log(__name__)
@@ -114,18 +115,24 @@ async def _app(node: Node, roles: set[str], stack: AsyncExitStack) -> tuple[Star
     routes: list[BaseRoute] = []
     middleware: Sequence[Middleware] = [Middleware(RequestIds)]
     drain: Drain = _nothing_to_drain
+    checks = node.checks()
     if "media" in roles:
         routes += node.services["media"].http_routes
     if "gateway" in roles:
         from gateway.app import build_gateway
 
         gateway = await build_gateway(
-            node.platform, node.verifier, stack, demo_logins=lambda: demo_logins(node.platform)
+            node.platform, node.verifier, stack, demo_logins=lambda: demo_logins(node.platform), checks=checks
         )
         routes += gateway.routes
         middleware, drain = gateway.middleware, gateway.drain
     else:
-        routes.append(Route("/healthz", lambda _request: JSONResponse({"status": "ok"})))
+        readiness = Readiness(checks, node.platform.clock)
+
+        async def ready(_request: Request) -> JSONResponse:
+            return readiness_answer([], await readiness.missing())
+
+        routes += [Route("/healthz", lambda _request: JSONResponse({"status": "ok"})), Route("/readyz", ready)]
     app = Starlette(routes=routes, middleware=list(middleware))
     # The address of such a redirect is taken from the Host header.
     app.router.redirect_slashes = False

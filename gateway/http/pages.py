@@ -21,6 +21,7 @@ from gateway.types.video import Video
 from reelgraph.graph.v1 import accounts_pb2
 from svc_kit.caller import ANONYMOUS, Caller
 from svc_kit.errors import AppError
+from svc_kit.readiness import Readiness, readiness_answer
 
 HEALTH_TIMEOUT_S = 1.0
 KEYS_MAX_AGE_S = 60
@@ -36,10 +37,14 @@ class Pages:
     """Routes beside `/graphql`."""
 
     def __init__(
-        self, new_context: Callable[[Request, Caller], Context], dependencies: Mapping[str, grpc.aio.Channel]
+        self,
+        new_context: Callable[[Request, Caller], Context],
+        dependencies: Mapping[str, grpc.aio.Channel],
+        readiness: Readiness,
     ) -> None:
         self._new_context = new_context
         self._dependencies = dependencies
+        self._readiness = readiness
 
     def routes(self) -> list[BaseRoute]:
         """Of this class."""
@@ -68,12 +73,11 @@ class Pages:
         return JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
     async def ready(self, _request: Request) -> Response:
-        """Every service that the gateway calls answers; 503 names those that do not."""
+        """Whether every service that the gateway calls answers, and what they stand on in this process."""
         names = list(self._dependencies)
         states = await asyncio.gather(*(_serving(self._dependencies[name]) for name in names))
-        missing = [name for name, serving in zip(names, states, strict=True) if not serving]
-        body = {"status": "unavailable", "missing": missing} if missing else {"status": "ok"}
-        return JSONResponse(body, 503 if missing else 200, headers={"Cache-Control": "no-store"})
+        down = [name for name, serving in zip(names, states, strict=True) if not serving]
+        return readiness_answer(down, await self._readiness.missing())
 
     async def metrics(self, _request: Request) -> Response:
         """Prometheus metrics of this process."""

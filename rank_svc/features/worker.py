@@ -40,7 +40,10 @@ class FeatureRebuild:
         """Returns how many events were read."""
         await self._commands.adopt_videos(self._directory)
         await self._commands.clear()
-        return await self._replay()
+        try:
+            return await self._replay()
+        finally:
+            await self._bus.drop_group(REBUILD_GROUP)
 
     async def _replay(self) -> int:
         count = 0

@@ -108,6 +108,9 @@ class MemoryBus:
     async def groups(self) -> Mapping[str, Sequence[str]]:
         return {name: sorted(state.topics) for name, state in sorted(self._groups.items()) if state.topics}
 
+    async def drop_group(self, group: str) -> None:
+        self._groups.pop(group, None)
+
     async def ends(self, topics: Sequence[str]) -> Mapping[Position, int]:
         return {p: len(self._log.get(p, [])) for p in positions_of(topics, self._partitions)}
 

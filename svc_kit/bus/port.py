@@ -107,6 +107,11 @@ class Bus(Protocol):
         """All groups that ever had a member: name -> the topics that it reads, both in order."""
         ...
 
+    async def drop_group(self, group: str) -> None:
+        """Forget a group without members, its offsets and dead letters: one that stays away would hold up retention
+        for ever."""
+        ...
+
     async def ends(self, topics: Sequence[str]) -> Mapping[Position, int]:
         """For each partition, the offset that the next record will have at least."""
         ...

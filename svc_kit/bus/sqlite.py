@@ -148,6 +148,9 @@ class SqliteBus:
     async def groups(self) -> Mapping[str, Sequence[str]]:
         return await self.threads.read(sql.groups)
 
+    async def drop_group(self, group: str) -> None:
+        await self.threads.write(lambda db: sql.drop_group(db, group))
+
     async def ends(self, topics: Sequence[str]) -> Mapping[Position, int]:
         heads = await self.threads.read(lambda db: sql.heads_of(db, positions_of(topics, self._partitions)))
         return {position: head + 1 for position, head in heads.items()}

@@ -124,6 +124,12 @@ def groups(db: sqlite3.Connection) -> dict[str, list[str]]:
     return found
 
 
+def drop_group(db: sqlite3.Connection, group: str) -> None:
+    """Remove all that is known of a group."""
+    for table, column in (("positions", "grp"), ("dead_letters", "grp"), ("groups", "name")):
+        db.execute(f"DELETE FROM {table} WHERE {column} = ?", (group,))
+
+
 def bump(db: sqlite3.Connection, group: str) -> int:
     """Tell all members of a group to look again; the new version."""
     sql = "INSERT INTO groups VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET version = version + 1 RETURNING version"

@@ -125,6 +125,18 @@ class TestBus:
         async with bus.consumer("f", ["video"]):
             assert await bus.groups() == {"f": ["video"], "g": ["block", "follow", "video"]}
 
+    async def test_a_dropped_group_is_gone_and_would_begin_anew(self, bus: Bus) -> None:
+        await bus.publish([make()])
+        async with bus.consumer("g", ["account"]) as consumer:
+            deliveries = await read(consumer, 1)
+            await bus.bury("g", deliveries[0], "broken")
+            await consumer.commit(deliveries)
+
+        await bus.drop_group("g")
+
+        assert (await bus.groups(), list(await bus.dead_letters("g"))) == ({}, [])
+        assert await bus.lag("g", ["account"]) == 1
+
     async def test_offsets_grow_within_a_partition(self, bus: Bus) -> None:
         await bus.publish([make(key=i) for i in range(40)])
         async with bus.consumer("g", ["account"]) as consumer:

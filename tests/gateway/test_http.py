@@ -9,7 +9,9 @@ import pytest
 
 from gateway.ids import Kind, encode
 from gateway.settings import GatewaySettings
+from svc_kit.readiness import Check
 from svc_kit.settings import Mode
+from tests.support.clock import FakeClock
 from tests.support.gateway_fakes import Bench, gateway_over_fakes
 
 MODERN = "application/graphql-response+json"
@@ -226,6 +228,28 @@ async def test_readiness_names_what_is_missing(tmp_path: Path) -> None:
         answer = await bench.http.get("/readyz")
 
     assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "missing": ["feed"]})
+
+
+async def test_readiness_tells_what_is_missing_and_503_only_without_truth(tmp_path: Path) -> None:
+    clock, broken = FakeClock(), {"search"}
+
+    def check(name: str) -> Check:
+        async def run() -> None:
+            if name in broken:
+                raise OSError("/secret/path is gone")
+
+        return run
+
+    checks = {name: check(name) for name in ("search", "graph database")}
+    async with gateway_over_fakes(tmp_path, clock=clock, checks=checks) as bench:
+        degraded = await bench.http.get("/readyz")
+        broken.add("graph database")
+        clock.advance(2)
+        unavailable = await bench.http.get("/readyz")
+
+    assert (degraded.status_code, degraded.json()) == (200, {"status": "degraded", "missing": ["search"]})
+    assert unavailable.status_code == 503
+    assert unavailable.json() == {"status": "unavailable", "missing": ["search", "graph database"]}
 
 
 async def test_a_shared_link_leads_to_a_page_that_shows_only_what_anybody_may_see(bench: Bench) -> None:

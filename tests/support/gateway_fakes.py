@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,7 @@ from reelgraph.media.v1 import uploads_pb2, uploads_pb2_grpc, videos_pb2, videos
 from svc_kit.caller import current_caller
 from svc_kit.clock import Clock
 from svc_kit.errors import unavailable
+from svc_kit.readiness import Check
 from svc_kit.rpc.server import Servicer
 from svc_kit.service import Service
 from svc_kit.settings import Mode
@@ -181,6 +182,7 @@ async def gateway_over_fakes(
     mode: Mode = Mode.DEVELOPMENT,
     demo_logins: Sequence[DemoLogin] = (),
     without: frozenset[str] = frozenset(),
+    checks: Mapping[str, Check] | None = None,
 ) -> AsyncIterator[Bench]:
     """A gateway on a free port over fakes of every service it calls, but those named in `without`."""
     async with AsyncExitStack() as stack:
@@ -192,7 +194,10 @@ async def gateway_over_fakes(
                 continue
             await stack.enter_async_context(platform.serve(service))
         gateway = await build_gateway(
-            platform, platform.tokens.verifier, stack, settings=settings, demo_logins=lambda: demo_logins
+            *(platform, platform.tokens.verifier, stack),
+            settings=settings,
+            demo_logins=lambda: demo_logins,
+            checks=checks,
         )
         url = await stack.enter_async_context(_serving(gateway))
         stack.push_async_callback(gateway.drain, 1.0)
