@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,15 @@ async def test_a_database_of_the_first_release_is_brought_to_the_newest_schema(t
 
     assert (await migrations.current(db), await migrations.difference(db)) == (migrations.head(), [])
     await db.close()
+
+
+async def test_two_migrators_at_once_leave_one_schema(tmp_path: Path) -> None:
+    migrations = migrations_of("graph")
+    one, two = (connect(f"sqlite:///{tmp_path / 'a.db'}") for _ in range(2))
+    await asyncio.gather(migrations.upgrade(one), migrations.upgrade(two))
+    assert await migrations.difference(one) == []
+    await one.close()
+    await two.close()
 
 
 async def test_a_database_of_a_later_version_and_one_that_is_none_are_refused_by_name(tmp_path: Path) -> None:
