@@ -24,7 +24,8 @@ def field_path(field: str) -> list[str]:
 def words(message: str, field: str) -> str:
     """A message in the names of GraphQL, where it repeats the field's."""
     for part in {field, *field.split(".")}:
-        if "_" in part or part in _ARGUMENTS:
+        # Only what no sentence would hold: `cursor` is a word of its own.
+        if "_" in part:
             public = ".".join(field_path(part))
             message = re.sub(rf"\b{re.escape(part)}\b", public, message)
     return message

@@ -35,7 +35,7 @@ async def back_up(settings: PlatformSettings, target: Path) -> None:
 
 def _copy_out(source: Path, target: Path) -> None:
     _require_empty(target)
-    target.mkdir(parents=True, exist_ok=True)
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in DATABASES:
         if (source / f"{name}.db").exists():
             _copy_database(source / f"{name}.db", target / f"{name}.db")

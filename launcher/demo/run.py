@@ -11,7 +11,7 @@ from gateway.explorer.page import DemoLogin
 from launcher.demo.logins import FILE, write_logins
 from launcher.demo.world import PASSWORD, fill
 from launcher.serve import serving
-from svc_kit.settings import PlatformSettings
+from svc_kit.settings import Mode, PlatformSettings
 from svc_kit.telemetry import configure_logging
 
 LOGINS = (DemoLogin("ada_viewer", PASSWORD), DemoLogin("chef_remy", PASSWORD))
@@ -19,6 +19,8 @@ LOGINS = (DemoLogin("ada_viewer", PASSWORD), DemoLogin("chef_remy", PASSWORD))
 
 async def run_demo(settings: PlatformSettings, http_port: int, grpc_port: int) -> None:
     """Serve the demo from `settings.data_dir`. A port that is taken is replaced by a free one."""
+    if settings.mode is Mode.PRODUCTION:
+        raise ValueError("the demo has logins that everybody knows; REELGRAPH_MODE=production refuses it")
     configure_logging("ERROR", as_json=False)
     console = Console()
     stopped = asyncio.Event()

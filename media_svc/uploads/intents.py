@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from svc_kit.errors import UserCode, Violation, invalid_all
+from svc_kit.text import printable
 
 VIDEO_TYPES = ("video/mp4", "video/quicktime", "video/webm", "video/x-matroska")
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp")
@@ -46,6 +47,7 @@ def check_intent(
     is_image = kind in IMAGE_TYPES
     part_size = part_size_for(size_bytes, limits)
     violations = [
+        *_check_name(file_name),
         *_check_kind(kind),
         *_check_size(size_bytes, limits.image_bytes if is_image else limits.video_bytes),
         *_check_digest("sha256", sha256),
@@ -63,6 +65,12 @@ def part_size_for(size_bytes: int, limits: UploadLimits) -> int:
         return limits.part_bytes
     mebibyte = 1 << 20
     return -(-size_bytes // (limits.parts * mebibyte)) * mebibyte
+
+
+def _check_name(file_name: str) -> list[Violation]:
+    if printable(file_name):
+        return []
+    return [Violation("file_name", "file_name must not hold control characters.", UserCode.INVALID)]
 
 
 def _check_kind(kind: str) -> list[Violation]:

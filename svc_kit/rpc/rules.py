@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from reelgraph.common.v1 import options_pb2
 from reelgraph.common.v1.options_pb2 import Access, FieldRules
 from svc_kit.errors import UserCode, Violation, invalid_all
+from svc_kit.text import printable
 
 # The generated types call extensions plain descriptors, which the typed `Extensions` does not take.
 _ACCESS: Any = options_pb2.access
@@ -56,6 +57,10 @@ class MethodRules:
                         "idempotency_key", f"idempotency_key must have 16 to 64 characters; it has {len(key)}.", code
                     )
                 )
+            elif not printable(key):
+                # Databases differ in what they take: PostgreSQL has no NUL in text.
+                message = "idempotency_key must not hold control characters."
+                violations.append(Violation("idempotency_key", message, UserCode.INVALID))
         if violations:
             raise invalid_all(violations)
 

@@ -352,7 +352,7 @@ async def test_an_empty_key_is_too_short_not_absent(bench: Bench, me: LoggedIn, 
 
 
 def test_paths_and_messages_speak_the_names_of_graphql() -> None:
-    from gateway.errors import to_user_errors
+    from gateway.errors import to_user_errors, words
 
     error = AppError(
         Reason.BAD_USER_INPUT,
@@ -364,3 +364,4 @@ def test_paths_and_messages_speak_the_names_of_graphql() -> None:
 
     assert found.field == ["watches", "3", "videoId"]
     assert found.message == "watches.3.videoId must be an id."
+    assert words("This cursor is malformed.", "cursor") == "This cursor is malformed."

@@ -49,6 +49,11 @@ async def _refused(bench: MediaBench, fields: dict[str, Any]) -> AppError:
         ({"part_sha256": ["nope"]}, "part_sha256.0", UserCode.INVALID),
         ({"file_name": ""}, "file_name", UserCode.REQUIRED),
         ({"file_name": "x" * 256}, "file_name", UserCode.TOO_LONG),
+        ({"file_name": "a\x00b.mp4"}, "file_name", UserCode.INVALID),
+        ({"file_name": "a\r\nX: y"}, "file_name", UserCode.INVALID),
+        ({"idempotency_key": "k" * 15}, "idempotency_key", UserCode.TOO_SHORT),
+        ({"idempotency_key": "k" * 65}, "idempotency_key", UserCode.TOO_LONG),
+        ({"idempotency_key": "k" * 16 + "\x00"}, "idempotency_key", UserCode.INVALID),
     ],
 )
 async def test_a_wrong_field_is_named_with_its_limit(
