@@ -19,6 +19,7 @@ from gateway.http.origins import Origins
 from svc_kit.caller import Caller
 from svc_kit.errors import AppError, Reason
 
+PRIVATE = "private, no-store"
 # Of refusals, for those who asked for application/graphql-response+json; with application/json they are 200.
 _STATUS: dict[str, int] = {
     Reason.UNAUTHENTICATED: 401,
@@ -63,7 +64,7 @@ class GraphQLEndpoint:
         response.headers["Vary"] = "Accept, Origin, Authorization"
         if "cache-control" not in response.headers:
             logged_in = "authorization" in request.headers
-            response.headers["Cache-Control"] = "private, no-store" if logged_in else "no-cache"
+            response.headers["Cache-Control"] = PRIVATE if logged_in else "no-cache"
         return response
 
     async def _answer(self, request: Request, media_type: str | None) -> Response:
@@ -88,7 +89,11 @@ class GraphQLEndpoint:
             return self._refused(self._executor.errors.refusal(error), media_type or JSON)
         if media_type == EVENT_STREAM:
             return EventStream(self._streaming, prepared, context)
-        return _respond(await self._executor.run(prepared, context), media_type or JSON)
+        response = _respond(await self._executor.run(prepared, context), media_type or JSON)
+        if prepared.operation.type is OperationType.MUTATION:
+            # logIn is answered to nobody in particular, with a viewer's tokens.
+            response.headers["Cache-Control"] = PRIVATE
+        return response
 
     def _check_method(self, request: Request, prepared: Prepared) -> None:
         kind = prepared.operation.type

@@ -134,3 +134,11 @@ async def test_a_session_that_was_ended_here_is_refused_at_once(bench: Bench) ->
     assert payload["revokedSessionId"]
     body = await bench.query("{ viewer { id } }", token=me.token)
     assert body["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+async def test_tokens_are_kept_by_no_cache(bench: Bench) -> None:
+    document = 'mutation { logIn(input: {username: "ada", password: "correct horse"}) { accessToken } }'
+
+    answered = await bench.http.post("/graphql", json={"query": document})
+
+    assert answered.headers["cache-control"] == "private, no-store"
