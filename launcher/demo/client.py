@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +15,7 @@ from typing import Any
 import httpx
 
 PARALLEL_PARTS = 4
+TRANSIENT = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RATE_LIMITED"}
 Json = dict[str, Any]
 
 SESSION = (
@@ -34,8 +37,11 @@ class RequestFailed(Exception):
 class ApiClient:
     """One client installation, logged in or not."""
 
-    def __init__(self, url: str, *, client_id: str = "", language: str = "en", timeout_s: float = 30) -> None:
+    def __init__(
+        self, url: str, *, client_id: str = "", language: str = "en", timeout_s: float = 30, retries: int = 0
+    ) -> None:
         self.url = url
+        self._retries = retries
         headers = {"accept": "application/json", "accept-language": language, "x-client-device": "phone"}
         if client_id:
             headers["x-client-id"] = client_id
@@ -67,7 +73,22 @@ class ApiClient:
         return data
 
     async def mutate(self, name: str, fields: str, /, **input_: Any) -> Json:
-        """The payload of mutation `name`; raises `RequestFailed` on errors and on user errors."""
+        """The payload of mutation `name`; raises `RequestFailed` on errors and on user errors.
+
+        What the server was too busy for is tried again under the same idempotency key, `retries` times.
+        """
+        if self._retries:
+            input_.setdefault("idempotencyKey", secrets.token_hex(16))
+        for attempt in range(self._retries + 1):
+            try:
+                return await self._mutate(name, fields, input_)
+            except RequestFailed as error:
+                if attempt == self._retries or not set(error.codes) <= TRANSIENT:
+                    raise
+                await asyncio.sleep(2**attempt * random.uniform(0.5, 1))
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _mutate(self, name: str, fields: str, input_: Json) -> Json:
         type_ = f"{name[0].upper()}{name[1:]}Input"
         document = f"mutation ($input: {type_}!) {{ {name}(input: $input) {{ {_with_errors(fields)} }} }}"
         payload: Json = (await self.query(document, {"input": input_}))[name]

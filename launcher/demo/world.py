@@ -25,6 +25,7 @@ CLIPS = 40
 VIEWERS = 60
 SEED = 20260101
 AT_ONCE = 6
+RETRIES = 4
 WATCHES_A_VIEWER = 14
 
 CREATORS = (
@@ -171,7 +172,7 @@ R = TypeVar("R")
 
 async def enter(url: str, username: str, name: str) -> ApiClient:
     """Sign up, or log in where the account is there already."""
-    client = ApiClient(url, client_id=str(uuid.uuid5(uuid.NAMESPACE_URL, username)))
+    client = ApiClient(url, client_id=str(uuid.uuid5(uuid.NAMESPACE_URL, username)), retries=RETRIES)
     try:
         await client.sign_up(username, PASSWORD, name)
     except RequestFailed as error:
