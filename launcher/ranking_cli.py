@@ -49,6 +49,21 @@ def kuairand(
         convert(source, out)
 
 
+@dataset_app.command("log")
+def log(
+    out: Annotated[Path, typer.Argument(help="The dataset folder to write; a former one is replaced.")],
+    archive: Annotated[
+        Path | None, typer.Option(help="Folder of the archive; without: DATA_DIR/archive of the platform's settings.")
+    ] = None,
+) -> None:
+    """The platform's own archive as a dataset folder."""
+    with _told():
+        from rank_svc.train.archive import convert
+        from svc_kit.settings import PlatformSettings
+
+        convert(archive or PlatformSettings().data_dir / "archive", out)
+
+
 def train(
     dataset: DatasetDir,
     out: Annotated[Path, typer.Option(help="Folder of the version to write; a former one is replaced.")],
