@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Route
 
 from launcher.compose import ALL, Node, open_node, serve_tcp
 from launcher.demo.logins import demo_logins
+from launcher.http_head import BoundedHead
 from launcher.migrate import migrate_all
 from launcher.supervise import supervised
 from svc_kit.asgi import RequestIds
@@ -151,6 +152,7 @@ async def _http(app: Starlette, sock: socket.socket) -> AsyncIterator[None]:
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=HTTP_DRAIN_S,
+        http=BoundedHead,
         timeout_keep_alive=30,
         # The gateway reads X-Forwarded-For itself, from the proxies that its settings trust.
         proxy_headers=False,
