@@ -19,8 +19,11 @@ from gateway.documents import Document, Documents, Operation
 from gateway.limits.shape import too_complex
 from gateway.schema import Schema
 from svc_kit.errors import AppError, Reason
+from svc_kit.rpc.server import within
 from svc_kit.telemetry import log
 
+ANSWERING_S = 1.0
+"""Of an operation's time, what is kept for the answer."""
 _log = log(__name__)
 _SECONDS = Histogram("reelgraph_graphql_seconds", "Time to answer an operation", ["type", "field", "code"])
 
@@ -117,14 +120,17 @@ class Executor:
         started = time.monotonic()
         self._enter(prepared, context)
         try:
+            # A service that hangs costs its own fields: when calls are given up, there is time left for an answer.
+            calls_s = max(self._timeout_s / 2, self._timeout_s - ANSWERING_S)
             async with asyncio.timeout(self._timeout_s):
-                result = await self._schema.execute(
-                    prepared.call.query,
-                    variable_values=prepared.call.variables,
-                    context_value=context,
-                    operation_name=prepared.operation.name,
-                    allowed_operation_types=None,
-                )
+                with within(calls_s):
+                    result = await self._schema.execute(
+                        prepared.call.query,
+                        variable_values=prepared.call.variables,
+                        context_value=context,
+                        operation_name=prepared.operation.name,
+                        allowed_operation_types=None,
+                    )
             answer = self.errors.result(result.data, result.errors)
         except TimeoutError:
             answer = self.errors.refusal(AppError(Reason.DEADLINE_EXCEEDED, "It took too long."))

@@ -3,10 +3,12 @@ one line in the log when it is done."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from svc_kit.telemetry import bind_request_id, log, new_request_id
@@ -14,6 +16,7 @@ from svc_kit.telemetry import bind_request_id, log, new_request_id
 REQUEST_ID_HEADER = "x-request-id"
 _SANE_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+_STOPPING = JSONResponse({"code": "UNAVAILABLE"}, 503, {"Retry-After": "1", "Connection": "close"})
 _log = log(__name__)
 
 
@@ -47,6 +50,10 @@ class RequestIds:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            # Only a server that stops cancels requests, after its grace; it would call this an error of the app.
+            if scope["type"] == "http" and not status:
+                await _STOPPING(scope, receive, send_with_id)
         finally:
             if scope["path"] not in _QUIET:
                 ms = round((time.monotonic() - started) * 1000, 1)

@@ -79,7 +79,7 @@ class PartReceiver:
             # Nobody reads this answer; the log line of the server should still not say 500.
             return _refusal(PartError(HTTPStatus.BAD_REQUEST, "INCOMPLETE", "The client hung up half-way."))
         except AppError as error:
-            _log.warning("part not stored", reason=error.reason.value)
+            _log.warning("part not stored", reason=error.reason.value, cause=str(error.__cause__ or error.message))
             failed = PartError(HTTPStatus.SERVICE_UNAVAILABLE, error.reason.value, error.message)
             return _refusal(failed, {"Retry-After": str(RETRY_AFTER_S)}, whole=await _drained(request))
         return Response(status_code=HTTPStatus.NO_CONTENT, headers={"ETag": f'"{digest}"', "Cache-Control": "no-store"})

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 from gateway.ids import GlobalId, Kind, decode, encode, encode_name
-from tests.support.gateway_fakes import Bench
+from gateway.settings import GatewaySettings
+from tests.support.gateway_fakes import Bench, gateway_over_fakes
 
 
 async def test_every_type_is_found_by_its_id_and_only_by_those_who_may(bench: Bench) -> None:
@@ -52,6 +56,25 @@ async def test_one_service_down_takes_only_its_own_nodes(bench: Bench) -> None:
 
     assert body["data"]["nodes"] == [None, {"id": given["ids"][1]}]
     assert [(e["path"], e["extensions"]["code"]) for e in body["errors"]] == [(["nodes", 0], "UNAVAILABLE")]
+
+
+async def test_a_service_that_hangs_takes_only_its_own_fields(tmp_path: Path) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    settings = GatewaySettings(request_timeout_s=3)
+    async with gateway_over_fakes(tmp_path, settings=settings, without=frozenset({"graph"})) as bench:
+        video = bench.world.add_video(bench.world.add_user("ada").id, "still here")
+        server = await asyncio.start_unix_server(silent, str(bench.platform.sockets / "graph.sock"))
+        query = """query ($id: ID!) { video(id: $id) { caption likeCount author { username followerCount }
+          comments(first: 2) { edges { node { text author { username } } } } } }"""
+        answer = (await bench.post(query, {"id": encode(Kind.VIDEO, video.id)})).json()
+        server.close()
+
+    shown = {"caption": "still here", "likeCount": None, "author": None, "comments": None}
+    assert answer["data"] == {"video": shown}
+    assert {error["extensions"]["code"] for error in answer["errors"]} <= {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
 
 
 async def test_a_profile_with_its_grid_and_lists(bench: Bench) -> None:

@@ -150,3 +150,21 @@ async def test_an_http_request_leaves_one_line_without_the_token_of_its_url(fres
     assert answered.headers["x-request-id"] == "mine"
     shown = [(line["event"], line["method"], line["path"], line["status"]) for line in lines]
     assert shown == [("http", "GET", "/v/.../x", 204)]
+
+
+async def test_a_request_that_a_stopping_server_gives_up_is_answered_503(fresh_logs: None) -> None:
+    began = asyncio.Event()
+
+    async def hang(_request: Request) -> Response:
+        began.set()
+        await asyncio.Event().wait()
+        return Response()
+
+    transport = httpx.ASGITransport(RequestIds(Starlette(routes=[Route("/x", hang)])))
+    async with httpx.AsyncClient(transport=transport, base_url="http://media.test") as client:
+        asked = asyncio.create_task(client.get("/x"))
+        await began.wait()
+        asked.cancel()
+        answer = await asked
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
