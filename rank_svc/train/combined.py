@@ -28,7 +28,7 @@ class Combined(nn.Module):
         self.left = nn.Parameter(torch.from_numpy(left), requires_grad=False)
         self.right = nn.Parameter(torch.from_numpy(right), requires_grad=False)
         self.weights = nn.Parameter(torch.from_numpy(ACTION_WEIGHTS), requires_grad=False)
-        self.sequence_scale, self.linear_scale, self.bias_scale = 1.0, 0.0, 1.0
+        self.linear_scale = 0.0
 
     def entries(self) -> Tensor:
         """[items + 1, ...] what `users` takes of each history item."""
@@ -37,7 +37,7 @@ class Combined(nn.Module):
     def items(self) -> Tensor:
         """[items + 1, d]"""
         parts = [t for m in self.members for t in (m.entry.weight, m.bag_out.weight)]
-        bias = sum(m.bias for m in self.members) * self.bias_scale
+        bias = sum(m.bias for m in self.members)
         return torch.cat([*parts, self.right, bias[:, None]], 1)
 
     def users(self, entries: Tensor, actions: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class Combined(nn.Module):
             middle, end = at + width, at + width + bag
             states = member.encode(entries[..., at:middle], entries[..., middle:end], actions)
             last = states.gather(1, count[..., None].expand(-1, -1, width + bag))[:, 0] + member.target_age.weight[0]
-            parts += [last[:, :width] * self.sequence_scale, last[:, width:]]
+            parts.append(last)
             at = end
         weights = self.weights[actions] * (self.linear_scale * LENGTH_SCALE * float(self.options.history))
         linear = (entries[..., at:] * weights[..., None]).sum(1) / torch.sqrt(count.clamp(min=1).to(entries.dtype))

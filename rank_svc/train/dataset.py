@@ -91,6 +91,8 @@ class Dataset:
 
     folder: Path
     interactions: Events
+    shown: Events
+    """Rows of interactions that were shown and never played: masked when measuring, and learned from by nobody."""
     items: Features
     users: Features
     impressions: Events | None
@@ -100,7 +102,7 @@ class Dataset:
     @property
     def catalogue(self) -> Ints:
         """All ids of items that there are, ascending."""
-        return np.unique(np.concatenate([self.interactions.item_ids, self.items.ids]))
+        return np.unique(np.concatenate([self.interactions.item_ids, self.shown.item_ids, self.items.ids]))
 
 
 def load(folder: Path) -> Dataset:
@@ -109,6 +111,8 @@ def load(folder: Path) -> Dataset:
         raise DatasetError(f"{folder}: there is no such folder")
     notes: list[str] = []
     interactions = read_events(folder / INTERACTIONS, notes)
+    only = interactions.flags.get("shown_only", np.zeros(len(interactions), np.bool_))
+    shown, interactions = interactions.where(only), interactions.where(~only)
     if not len(interactions):
         raise DatasetError(f"{folder / INTERACTIONS}: there is no row")
     path = folder / IMPRESSIONS
@@ -116,6 +120,7 @@ def load(folder: Path) -> Dataset:
     return Dataset(
         folder,
         interactions,
+        shown,
         _read_features(folder / ITEMS, "item_id", notes),
         _read_features(folder / USERS, "user_id", notes),
         impressions,
@@ -133,8 +138,7 @@ def read_events(path: Path, notes: list[str]) -> Events:
     texts = {name: strings(table, name) for name in ("source", "model_version") if has(table, name)}
     events = Events(user_ids, item_ids, marks, numbers, texts)
     if has(table, "shown_only"):
-        # Shown but never played: says nothing for retrieval, and the viewer has not seen it.
-        events = events.where(~flags(path, table, "shown_only"))
+        marks["shown_only"] = flags(path, table, "shown_only")
     return _without_repeats(path, events, notes) if "timestamp_ms" in numbers or "position" in numbers else events
 
 

@@ -45,8 +45,6 @@ class Fitted:
     """(step, recall@50 of the held-out rows)"""
     losses: list[tuple[int, float]] = field(default_factory=list)
     """(step, mean loss since the last look)"""
-    tuned: dict[str, float] = field(default_factory=dict)
-    """How much each part weighs."""
 
 
 @dataclass(slots=True)
@@ -93,13 +91,13 @@ def fit(
         _member(run, source, options, mine, held, limit, place, progress)
         runs.append(run)
     model = Combined([run.model for run in runs], fit_linear(source, options, seed=seed)).eval()
-    tuned = tune(model, held)
+    _weigh(model, source, options)
     for place in places:
         if place is not None:
             place.unlink(missing_ok=True)
     looks, losses = ([entry for run in runs for entry in getattr(run, name)] for name in ("looks", "losses"))
     steps, spent = sum(run.step for run in runs), time.process_time() - cpu
-    return Fitted(model, source, catalogue, steps, spent, looks, losses, tuned)
+    return Fitted(model, source, catalogue, steps, spent, looks, losses)
 
 
 def _member(
@@ -126,37 +124,14 @@ def _member(
     run.model.eval()
 
 
-SCALES = {
-    "linear_scale": (0.0, 0.05, 0.1, 0.2, 0.4),
-    "sequence_scale": (0.7, 1.0, 1.4, 2.0),
-    "bias_scale": (0.5, 1.0, 1.5),
-}
-
-
-def tune(model: Combined, held: Held) -> dict[str, float]:
-    """How much each part weighs, one after the other, by the held-out rows. `linear_scale` is in units of the networks'
-    own deviation."""
-    unit = _deviation(model, held)
-    found = {"linear_scale": 0.1, "sequence_scale": 1.0, "bias_scale": 1.0}
-    model.linear_scale = found["linear_scale"] * unit
-    for name, choices in SCALES.items() if held.usable else ():
-        values = {}
-        for choice in choices:
-            setattr(model, name, choice * (unit if name == "linear_scale" else 1.0))
-            values[choice] = held.recall(model)
-        found[name] = max(values, key=lambda choice: values[choice])
-        setattr(model, name, found[name] * (unit if name == "linear_scale" else 1.0))
-        found[f"recall by {name}"] = values[found[name]]
-    return found
-
-
-def _deviation(model: Combined, held: Held) -> float:
-    """How much the networks' scores of one user differ between items."""
-    if held.asked is None or not held.asked.users:
-        return float(len(model.members))
-    with torch.no_grad():
-        users = model.vectors(held.asked, np.arange(min(200, held.asked.users)))
-        return float((users @ model.items()[1:].T).std(1).mean())
+def _weigh(model: Combined, source: Material, options: TowerOptions) -> None:
+    """Give the linear part its weight against the networks."""
+    model.linear_scale = options.linear_weight * len(model.members)
+    if source.users:
+        with torch.no_grad():
+            model.linear_scale = 0.0
+            own = model.vectors(source, np.arange(min(200, source.users)))
+            model.linear_scale = options.linear_weight * float((own @ model.items()[1:].T).std(1).mean())
 
 
 def _start(source: Material, options: TowerOptions, seed: int, *, ordered: bool) -> _Run:

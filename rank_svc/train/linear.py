@@ -62,7 +62,7 @@ def _matrices(source: Material, options: TowerOptions) -> tuple[Any, Any]:
     shape = (source.users, source.items)
     known = ACTION_WEIGHTS[source.actions] * LENGTH_SCALE / np.sqrt(np.maximum(lengths, 1))[owner]
     inputs = sp.csr_matrix((known.astype(np.float32), (owner, source.rows - 1)), shape)
-    worth = np.exp(-source.ages * AGE_STEP_DAYS / options.target_days) * source.target
+    worth = np.exp(-source.ages * AGE_STEP_DAYS / options.linear_days) * source.target
     targets = sp.csr_matrix((worth.astype(np.float32), (owner, source.rows - 1)), shape)
     targets.eliminate_zeros()
     return inputs, targets

@@ -15,7 +15,11 @@ class TowerOptions:
     """Dimensions of the untied bag part."""
     linear: int = 256
     """Dimensions of the linear part; 0: none."""
-    members: int = 2
+    linear_weight: float = 0.15
+    """How much the linear part's scores differ between items, in units of the networks'."""
+    linear_days: float = 6.0
+    """`target_days` of the linear part."""
+    members: int = 1
     """Networks of seeds of their own, side by side."""
     layers: int = 2
     heads: int = 2
@@ -24,7 +28,7 @@ class TowerOptions:
     epochs: float = 3
     """Rounds over all users, where `steps` is 0."""
     steps: int = 0
-    tokens: int = 3000
+    tokens: int = 1500
     """Interactions in a batch."""
     negatives: int = 1024
     """Expected number of shared negatives a batch."""
@@ -33,17 +37,17 @@ class TowerOptions:
     logq: bool = True
     history: bool = True
     """Without, everybody gets the same vector (ablation)."""
-    rate: float = 5e-3
+    rate: float = 3e-3
     warm: int = 50
-    average: float = 0.98
+    average: float = 0.99
     """Decay of the moving average of weights, which is what ships."""
-    target_days: float = 6.0
+    target_days: float = 10.0
     """A target this old weighs 1/e."""
     user_power: float = 0.5
     """A user's targets are divided by their sum to this power: 0 weighs users by activity, 1 all alike."""
     share: float = 1.0
     """Share of targets in an epoch: drawn by weight, the light ones are mostly left out."""
-    held_users: float = 0.05
+    held_users: float = 0.02
     """Share of users whose newest rows are held out for early stopping."""
     patience: int = 2
     """Looks without a better value before it stops."""

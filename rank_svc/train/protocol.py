@@ -29,10 +29,18 @@ def question(dataset: Dataset, histories: Histories, truth: tuple[Ints, Ints]) -
     place, right = place[order], right[order]
     who, first = np.unique(place, return_index=True)
     starts = histories.starts
+    shown = _by_user(item_codes(histories.users, dataset.shown.user_ids), item_codes(catalogue, dataset.shown.item_ids))
+    nothing = np.zeros(0, np.int64)
     return Question(
         items=len(catalogue),
         users=who,
-        seen=[codes[starts[u] : starts[u + 1]] for u in who],
+        seen=[np.append(codes[starts[u] : starts[u + 1]], shown.get(u, nothing)) for u in who.tolist()],
         truth=np.split(right, first[1:]),
         popularity=np.bincount(codes, minlength=len(catalogue)),
     )
+
+
+def _by_user(users: Ints, items: Ints) -> dict[int, Ints]:
+    order = np.argsort(users, kind="stable")
+    who, first = np.unique(users[order], return_index=True)
+    return dict(zip(who.tolist(), np.split(items[order], first[1:]), strict=False))

@@ -129,7 +129,6 @@ def _metrics(trained: Trained) -> dict[str, Any]:
         "retrieval": {
             "options": asdict(fitted.model.options),
             "seed": trained.seed,
-            "tuned": {name: round(value, 5) for name, value in fitted.tuned.items()},
             "steps": fitted.steps,
             "cpu_seconds": round(fitted.cpu_seconds, 1),
             "held_out_recall@50": [{"step": step, "value": round(value, 5)} for step, value in fitted.looks],

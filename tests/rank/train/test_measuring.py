@@ -79,3 +79,12 @@ def test_baselines_are_above_chance_where_there_is_something_to_know(write: Writ
     for name in ("ItemKNN", "EASE", "iALS"):
         assert found[name]["ndcg@5"] > 0.9
     assert found["popularity"]["ndcg@5"] < 0.8
+
+
+def test_what_was_shown_only_is_masked_and_no_history(write: Write) -> None:
+    columns = {"user_id": [1, 1], "item_id": [10, 11], "like": [True, False], "shown_only": [False, True]}
+    data = load(write(interactions=columns, items={"item_id": [12]}))
+    histories = build(data.interactions)
+    assert histories.items.tolist() == [10]
+    asked = question(data, histories, (np.array([1]), np.array([12])))
+    assert measure(asked, _fixed([9, 8, 1]), [1])["recall@1"] == 1.0  # type: ignore[arg-type]
