@@ -16,10 +16,8 @@ class FeedSettings(BaseSettings):
     # Snapshots.
     tail_candidates: int = Field(default=500, ge=20, le=500)
     """Candidates that wait in the open tail of a snapshot."""
-    tail_ranked: int = Field(default=100, ge=10, le=500)
-    """How many of them, the best, carry the ranker's order; the others follow by source."""
     rank_candidates: int = Field(default=200, ge=10, le=500)
-    """Candidates sent to the ranker in its one call."""
+    """Candidates, the best by their sources, sent to the ranker in its one call; the others follow by source."""
     first_page_reuse_s: float = Field(default=300, ge=0)
     """A first page reuses a snapshot younger than this, unless the viewer acted since."""
     snapshot_ttl_s: int = Field(default=24 * 3600, ge=60)
