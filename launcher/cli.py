@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -35,12 +34,13 @@ def _settings(data_dir: Path | None) -> PlatformSettings:
 
 def _run(work: Callable[[PlatformSettings], Coroutine[Any, Any, T]], data_dir: Path | None) -> T:
     """What `work` answers; a mistake of the operator's is one line on stderr and exit 1, not a traceback."""
+    import uvloop
     from pydantic import ValidationError
 
     from svc_kit.errors import AppError
 
     try:
-        return asyncio.run(work(_settings(data_dir)))
+        return uvloop.run(work(_settings(data_dir)))
     except ValidationError as error:
         # Its own text quotes what was given, which may be a secret.
         for wrong in error.errors(include_input=False, include_url=False):

@@ -110,6 +110,12 @@ def _configure_sqlite(engine: AsyncEngine) -> None:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
+    def do_connect(dialect: Any, _record: object, arguments: Any, options: Any) -> Any:
+        from svc_kit.sqlite_driver import adapt
+
+        return adapt(dialect.connect(*arguments, **options))
+
+    event.listen(engine.sync_engine, "do_connect", do_connect)
     event.listen(engine.sync_engine, "connect", on_connect)
 
 
