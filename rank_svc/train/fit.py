@@ -131,7 +131,7 @@ def _weigh(model: Combined, source: Material, options: TowerOptions) -> None:
         with torch.no_grad():
             model.linear_scale = 0.0
             own = model.vectors(source, np.arange(min(200, source.users)))
-            model.linear_scale = options.linear_weight * float((own @ model.items()[1:].T).std(1).mean())
+            model.linear_scale = options.linear_weight * float((own @ model.items()[1:].T).std(1, correction=0).mean())
 
 
 def _start(source: Material, options: TowerOptions, seed: int, *, ordered: bool) -> _Run:
@@ -218,12 +218,14 @@ def _look(run: _Run, held: Held, options: TowerOptions) -> bool:
     raw = [p.detach().clone() for p in run.model.parameters()]
     _load(run.model, run.average)
     run.model.eval()
-    value = held.recall(Combined([run.model]))
+    value, error = held.recall(Combined([run.model]))
     run.model.train()
     _load(run.model, raw)
     run.looks.append((run.step, value))
-    if value > run.best:
-        run.best, run.worse, run.kept = value, 0, [p.clone() for p in run.average]
+    # A few hundred users can't tell small differences: of looks as good as the best the last is kept.
+    run.best = max(run.best, value)
+    if value >= run.best - error:
+        run.worse, run.kept = 0, [p.clone() for p in run.average]
     else:
         run.worse += 1
     return run.worse <= options.patience

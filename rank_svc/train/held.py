@@ -34,8 +34,8 @@ class Held:
         """Whether there is anything to measure by."""
         return self.asked is not None and bool(self.right)
 
-    def recall(self, model: Combined, k: int = 50) -> float:
-        """Recall of the held-out positives as the protocol counts it."""
+    def recall(self, model: Combined, k: int = 50) -> tuple[float, float]:
+        """Recall of the held-out positives as the protocol counts it, and its standard error."""
         assert self.asked is not None
         found: list[float] = []
         with torch.no_grad():
@@ -47,7 +47,7 @@ class Held:
                     scores[i, self.seen[user]] = -np.inf
                 top = best(scores, k)
                 found += [float(np.isin(self.right[u], top[i]).mean()) for i, u in enumerate(users)]
-        return float(np.mean(found))
+        return float(np.mean(found)), float(np.std(found) / max(len(found), 1) ** 0.5)
 
 
 def hold_out(histories: Histories, catalogue: Ints, options: TowerOptions, seed: int) -> Held:

@@ -15,7 +15,7 @@ class TowerOptions:
     """Dimensions of the untied bag part."""
     linear: int = 256
     """Dimensions of the linear part; 0: none."""
-    linear_weight: float = 0.15
+    linear_weight: float = 0.2
     """How much the linear part's scores differ between items, in units of the networks'."""
     linear_days: float = 6.0
     """`target_days` of the linear part."""
@@ -47,10 +47,10 @@ class TowerOptions:
     """A user's targets are divided by their sum to this power: 0 weighs users by activity, 1 all alike."""
     share: float = 1.0
     """Share of targets in an epoch: drawn by weight, the light ones are mostly left out."""
-    held_users: float = 0.02
+    held_users: float = 0.03
     """Share of users whose newest rows are held out for early stopping."""
     patience: int = 2
-    """Looks without a better value before it stops."""
+    """Looks in a row that are worse than the best by more than its standard error before it stops."""
     looks: int = 8
     """How often the held-out rows are looked at."""
 
