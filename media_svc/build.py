@@ -11,6 +11,7 @@ from media_svc.context import MediaContext
 from media_svc.delivery.routes import Delivery
 from media_svc.delivery.stores.sql import SqlPlaybackDirectory
 from media_svc.delivery.urls import UrlSigner
+from media_svc.live.server import NoLiveServicer
 from media_svc.schema import outbox, replies
 from media_svc.settings import MediaSettings
 from media_svc.transactions import MediaTransactions
@@ -43,7 +44,7 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: MediaSettin
         servicers=[
             uploads.servicer,
             videos.servicer,
-            Servicer(LIVE, None, live_pb2_grpc.add_LiveServiceServicer_to_server),
+            Servicer(LIVE, NoLiveServicer(), live_pb2_grpc.add_LiveServiceServicer_to_server),
         ],
         workers=[*uploads.workers, *videos.workers, *transcode.workers, Job(relay.name, relay.run)],
         http_routes=[*uploads.routes, *delivery.routes(context.settings.cors_origins)],

@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, func, literal, select, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    func,
+    literal,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graph_svc.follows.store import Edge, EdgeKind, Neighbour, Relation
@@ -117,23 +129,33 @@ def _to_edge(row: Row[*tuple[Any, ...]]) -> Edge:
     return Edge(row.from_id, row.to_id, bool(row.active), row.version, row.event_id)
 
 
-async def _relations(connection: AsyncConnection, viewer_id: int, user_ids: Sequence[int]) -> dict[int, Relation]:
-    """One statement, so that all five answers are of one moment."""
+def _relations_statement() -> CompoundSelect[int, str]:
     outgoing = {EdgeKind.FOLLOW: "follows", EdgeKind.BLOCK: "blocks", EdgeKind.MUTE: "mutes"}
     incoming = {EdgeKind.FOLLOW: "followed_by", EdgeKind.BLOCK: "blocked_by"}
-    ids = sorted(set(user_ids))
-    if not ids or not viewer_id:
-        return {user_id: Relation(user_id) for user_id in ids}
+    viewer: BindParameter[int] = bindparam("viewer")
+    ids: BindParameter[int] = bindparam("ids", expanding=True)
     parts = []
     for kind, field in outgoing.items():
         table, from_column, to_column = _TABLES[kind]
         part = select(to_column.label("user_id"), literal(field).label("field"))
-        parts.append(part.where(from_column == viewer_id, to_column.in_(ids), table.c.active))
+        parts.append(part.where(from_column == viewer, to_column.in_(ids), table.c.active))
     for kind, field in incoming.items():
         table, from_column, to_column = _TABLES[kind]
         part = select(from_column.label("user_id"), literal(field).label("field"))
-        parts.append(part.where(to_column == viewer_id, from_column.in_(ids), table.c.active))
+        parts.append(part.where(to_column == viewer, from_column.in_(ids), table.c.active))
+    return union_all(*parts)
+
+
+# Asked for with every page of a feed: building it costs more than running it.
+_RELATIONS = _relations_statement()
+
+
+async def _relations(connection: AsyncConnection, viewer_id: int, user_ids: Sequence[int]) -> dict[int, Relation]:
+    """One statement, so that all five answers are of one moment."""
+    ids = sorted(set(user_ids))
+    if not ids or not viewer_id:
+        return {user_id: Relation(user_id) for user_id in ids}
     found: dict[int, dict[str, bool]] = {user_id: {} for user_id in ids}
-    for row in await connection.execute(union_all(*parts)):
+    for row in await connection.execute(_RELATIONS, {"viewer": viewer_id, "ids": ids}):
         found[row.user_id][row.field] = True
     return {user_id: Relation(user_id, **fields) for user_id, fields in found.items()}
