@@ -51,7 +51,7 @@ class World:
         before = self.clock.sleepers
         looking = asyncio.ensure_future(self.viral.run())
         async with asyncio.timeout(20):
-            while self.clock.sleepers <= before:  # noqa: ASYNC110
+            while self.clock.sleepers <= before:
                 await asyncio.sleep(0.005)
         looking.cancel()
 
