@@ -70,8 +70,6 @@ def _protoc(proto_root: Path, outputs: list[str], protos: list[str]) -> None:
         *outputs,
         *protos,
     ]
-    done = subprocess.run(
-        command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"protoc failed:\n{done.stderr}")
