@@ -15,11 +15,11 @@ class TowerOptions:
     """Dimensions of the untied bag part."""
     linear: int = 256
     """Dimensions of the linear part; 0: none."""
-    linear_weight: float = 0.2
+    linear_weight: float = 0.1
     """How much the linear part's scores differ between items, in units of the networks'."""
     linear_days: float = 6.0
     """`target_days` of the linear part."""
-    members: int = 1
+    members: int = 2
     """Networks of seeds of their own, side by side."""
     layers: int = 2
     heads: int = 2
