@@ -89,7 +89,7 @@ async def build_gateway(
     own = settings or GatewaySettings()
     production = platform.settings.mode is Mode.PRODUCTION
     sessions = Sessions(verifier, clients_of(platform.channels), platform.peer, platform.cache, platform.clock)
-    connections = Connections(own.max_connections)
+    connections = Connections(own.max_connections, own.max_connections_per_address)
     executor = _executor(own, production=production)
     streaming = Streaming(executor, SharedAnswers(executor), sessions, connections, platform.clock, own.ping_interval_s)
     origins = Origins(own.origins, platform.settings.public_url, loopback=not production)

@@ -45,6 +45,8 @@ class GatewaySettings(BaseSettings):
 
     max_connections: int = 10_000
     """WebSockets and event streams of this process."""
+    max_connections_per_address: int = 2_000
+    """Of them, those of one client's address."""
     max_socket_operations: int = 50
     socket_queue_messages: int = 256
     """A consumer that is this far behind is disconnected."""

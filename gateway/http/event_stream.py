@@ -67,7 +67,7 @@ class EventStream(Response):
         """Send until the operation, the session, the client or the process ends."""
         try:
             with (
-                self._streaming.connections.entered("sse", self._leaving.set),
+                self._streaming.connections.entered("sse", self._context.client_address, self._leaving.set),
                 self._streaming.sessions.bound(self._context.caller, self._revoked.set),
             ):
                 await self._send(receive, send)

@@ -89,7 +89,10 @@ class Socket:
         await self._ws.accept(PROTOCOL)
         with self._stack:
             try:
-                leave = self._streaming.connections.entered("websocket", lambda: self.end(GOING_AWAY, "Going away"))
+                address = self._new_context(self._ws, ANONYMOUS).client_address
+                leave = self._streaming.connections.entered(
+                    "websocket", address, lambda: self.end(GOING_AWAY, "Going away")
+                )
                 self._stack.enter_context(leave)
             except TooMany:
                 await self._ws.close(TRY_AGAIN, "Too many connections")
