@@ -9,6 +9,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from svc_kit.telemetry import configure_logging
 from tests.support.media import media_bench
 
 
@@ -23,4 +24,6 @@ async def main(folder: Path, data: bytes) -> None:
 
 
 if __name__ == "__main__":
+    # Its output is what the test reads; logs go elsewhere.
+    configure_logging()
     asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()))

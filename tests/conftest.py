@@ -1,0 +1,18 @@
+"""What all tests share: logs that cost nothing to write."""
+
+from __future__ import annotations
+
+import structlog
+
+
+def pytest_configure() -> None:
+    # As it comes, structlog draws every traceback with its variables: tests that break things by the hundred would
+    # spend most of their time on that.
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
+        ]
+    )
