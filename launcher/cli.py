@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from launcher.ranking_cli import register
+
 if TYPE_CHECKING:
     from svc_kit.settings import PlatformSettings
 
@@ -152,6 +154,9 @@ def restore(source: Annotated[Path, typer.Argument(help="A backup.")], data_dir:
     from launcher.backup import put_back
 
     _run(lambda settings: put_back(settings, source), data_dir)
+
+
+register(app)
 
 
 def main() -> None:
