@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import structlog
+from hypothesis import settings
 
 
 def pytest_configure() -> None:
@@ -16,3 +17,7 @@ def pytest_configure() -> None:
             structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
         ]
     )
+
+    # The same examples on every run: what a random one finds is for a developer's run, not for somebody else's change.
+    settings.register_profile("reelgraph", derandomize=True, deadline=None)
+    settings.load_profile("reelgraph")

@@ -18,6 +18,10 @@ CACHE_DEADLINE_S = 0.25
 
 _log = log(__name__)
 
+# Another process may hold the same snapshot in memory, some saves further on but without what was served since the
+# cache was lost. What was restored goes on from all that was served, so it must be the newer one.
+RESTORED_AHEAD = 1_000_000
+
 
 class Shelf:
     """Finds and saves snapshots. The cache decides between processes; without it, each goes on from its memory."""
@@ -113,7 +117,7 @@ class Shelf:
         gone = {entry.video_id for entry in served}
         return replace(
             mine,
-            version=max(now, mine.version + 1),
+            version=max(now, mine.version) + RESTORED_AHEAD,
             served=served,
             tail=tuple(entry for entry in mine.tail if entry.video_id not in gone),
         )

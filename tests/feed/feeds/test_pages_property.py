@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from feed_svc.feeds.queries import FeedPage
@@ -151,6 +151,7 @@ async def _to_the_end(chain: Chain) -> None:
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example([("next", 0), ("next", 0), ("next", 0), ("flush", 0), ("other", 0)])
 @given(ACTIONS)
 def test_pages_never_repeat_or_skip(actions: list[tuple[str, int]]) -> None:
     asyncio.run(_play(actions))
