@@ -6,6 +6,7 @@ import asyncio
 import random
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import httpx
@@ -24,7 +25,8 @@ POINTS = (
     "transcode.running",
 )
 PEOPLE = ("ann", "ben", "cat", "dan")
-OPERATIONS_A_ROUND = 40
+# Enough that a point is reached however many events a relay or a worker takes at once; a kill ends the round early.
+OPERATIONS_A_ROUND = 240
 CONVERGE_S = 20.0
 
 
@@ -43,6 +45,7 @@ async def _kill_again_and_again(folder: Path, rounds: int) -> None:
     dice, port, data_dir = random.Random(rounds), free_port(), folder / "data"
     ledger = Ledger(dice)
     people: dict[str, ApiClient] = {}
+    fired: Counter[str] = Counter()
     running = await start(data_dir, http_port=port)
     try:
         async with open_world(running, folder) as world:
@@ -52,14 +55,16 @@ async def _kill_again_and_again(folder: Path, rounds: int) -> None:
             assert await running.stop() == 0
             for number in range(rounds):
                 point = POINTS[number % len(POINTS)]
-                crash = {"REELGRAPH_CRASH_AT": f"{point}:{dice.randint(3, 30) if 'transcode' not in point else 1}"}
+                crash = {"REELGRAPH_CRASH_AT": f"{point}:{dice.randint(4, 14) if 'transcode' not in point else 1}"}
                 running = await start(data_dir, http_port=port, environment=crash)
                 try:
                     await _log_in(people)
-                    await _work_until_killed(running, world, ledger, people, videos, point, number)
+                    if await _work_until_killed(running, world, ledger, people, videos, point, number):
+                        fired[point] += 1
                 except httpx.TransportError:
                     # What an earlier kill left in the outbox may lead to this one before anybody is logged in.
                     await running.process.wait()
+                    fired[point] += 1
             running = await start(data_dir, http_port=port)
             await _log_in(people)
             await ledger.settle(people)
@@ -73,7 +78,10 @@ async def _kill_again_and_again(folder: Path, rounds: int) -> None:
             await _log_in(people)
             assert await _converged(ledger, people, videos) == []
             assert await _everything(people, videos) == before, "a rebuild or a replay changed something"
-            assert ledger.acknowledged >= rounds * OPERATIONS_A_ROUND / 8
+            print(f"killed at its point: {dict(fired)} of {rounds} rounds, {ledger.acknowledged} acknowledged")
+            assert set(fired) == set(POINTS), f"a crash point was never reached: {fired}"
+            assert fired.total() >= 0.8 * rounds, f"most kills were not at their point: {fired}"
+            assert ledger.acknowledged >= 5 * rounds
     finally:
         await running.kill()
 
@@ -97,8 +105,9 @@ async def _work_until_killed(
     videos: list[str],
     point: str,
     number: int,
-) -> None:
-    """Random operations by everybody at once until the process has killed itself, or enough were done."""
+) -> bool:
+    """Random operations by everybody at once until the process has killed itself at its point; false when it had to be
+    killed from outside, because enough was done before that."""
     if point == "transcode.running":
         path = await world.clip("music", 1000 + number, seconds=1, width=90, height=160)
         await _upload_and_publish(people["ben"], path, f"crash {number}")
@@ -118,8 +127,10 @@ async def _work_until_killed(
     try:
         async with asyncio.timeout(5):
             await running.process.wait()
+            return True
     except TimeoutError:
         await running.kill()
+        return False
 
 
 async def _upload_and_publish(client: ApiClient, path: Path, caption: str) -> None:

@@ -150,7 +150,7 @@ async def _to_the_end(chain: Chain) -> None:
     assert constant <= everything, "something was skipped"
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example([("next", 0), ("next", 0), ("next", 0), ("flush", 0), ("other", 0)])
 @given(ACTIONS)
 def test_pages_never_repeat_or_skip(actions: list[tuple[str, int]]) -> None:
