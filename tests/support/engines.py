@@ -4,7 +4,7 @@
 async def store(request, tmp_path):
     url = f"sqlite:///{tmp_path}/x.db" if request.param == "sqlite" else server_url(request.param)
 
-`make test-servers` starts the servers, sets the addresses, runs what is marked `servers` and ends with a line an engine.
+`make test-servers` sets the addresses, runs what is marked `servers` and ends with a line an engine.
 Tests of one engine run in one process: a suite may flush it.
 """
 
