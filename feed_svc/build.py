@@ -19,6 +19,7 @@ from svc_kit.db import connect
 from svc_kit.periodic import Prune, pruning
 from svc_kit.service import Job, Platform, Service
 from svc_kit.uow import UnitOfWork
+from svc_kit.worker_ids import with_own_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: FeedSetting
     """The service `feed`. `stack` closes what it opens; its tables must exist before anything is called."""
     db = connect(platform.settings.service_db_url("feed"))
     stack.push_async_callback(db.close)
+    platform = await with_own_ids(platform, db, "feed", stack)
     uow = UnitOfWork(db, outbox, replies, platform.ids, platform.clock)
     context = FeedContext(platform, db, uow, settings or FeedSettings(), stack)
     wired = await _wire(context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,7 @@ from svc_kit.asgi import REQUEST_ID_HEADER, RequestIds
 from svc_kit.auth import TokenVerifier
 from svc_kit.caller import Caller
 from svc_kit.clock import Clock
-from svc_kit.readiness import Check, Readiness
+from svc_kit.readiness import Readiness
 from svc_kit.service import Platform
 from svc_kit.settings import Mode
 from svc_kit.telemetry import log
@@ -81,10 +81,10 @@ async def build_gateway(
     *,
     settings: GatewaySettings | None = None,
     demo_logins: Callable[[], Sequence[DemoLogin]] = tuple,
-    checks: Mapping[str, Check] | None = None,
+    readiness: Readiness | None = None,
 ) -> Gateway:
     """A gateway to the services behind `platform.channels`. `platform.settings.public_url` must be set. What it runs in
-    the background ends with `stack`. `checks`: of services in this process, for `/readyz`. Raises ValueError for
+    the background ends with `stack`. `readiness`: of what this process stands on, for `/readyz`. Raises ValueError for
     settings that make no sense."""
     own = settings or GatewaySettings()
     production = platform.settings.mode is Mode.PRODUCTION
@@ -97,7 +97,7 @@ async def build_gateway(
     new_context = _contexts(platform, own, sessions, reader)
     channels = platform.channels
     called = {"graph": channels.graph, "media": channels.media, "feed": channels.feed}
-    pages = Pages(new_context, called, Readiness(checks or {}, platform.clock))
+    pages = Pages(new_context, called, readiness or Readiness({}, platform.clock))
     dist = locate_dist(own.explorer_dist)
     routes: list[BaseRoute] = [
         *_graphql(platform, own, streaming, origins, reader, new_context, dist),

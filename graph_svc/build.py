@@ -18,12 +18,14 @@ from svc_kit.periodic import pruning
 from svc_kit.service import Job, Platform, Service
 from svc_kit.uow import UnitOfWork
 from svc_kit.wakeups import Wakeups
+from svc_kit.worker_ids import with_own_ids
 
 
 async def build(platform: Platform, stack: AsyncExitStack, settings: GraphSettings | None = None) -> Service:
     """The service `graph`. `stack` closes what it opens; its tables must exist before anything is called."""
     db = connect(platform.settings.service_db_url("graph"))
     stack.push_async_callback(db.close)
+    platform = await with_own_ids(platform, db, "graph", stack)
     uow = UnitOfWork(db, outbox, replies, platform.ids, platform.clock)
     context = GraphContext(platform, db, uow, settings or GraphSettings(), stack)
     domains = await _wire(context)

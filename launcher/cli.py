@@ -14,8 +14,16 @@ if TYPE_CHECKING:
     from svc_kit.settings import PlatformSettings
 
 T = TypeVar("T")
-HttpPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of GraphQL and media bytes; 0: a free one.")]
-GrpcPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of every gRPC service; 0: a free one.")]
+HttpPort = Annotated[
+    int,
+    typer.Option(
+        min=0, max=65535, envvar="REELGRAPH_HTTP_PORT", help="Port of GraphQL, media bytes and health; 0: a free one."
+    ),
+]
+GrpcPort = Annotated[
+    int,
+    typer.Option(min=0, max=65535, envvar="REELGRAPH_GRPC_PORT", help="Port of every gRPC service; 0: a free one."),
+]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -60,7 +68,7 @@ def serve(
     data_dir: DataDir = None,
     http_port: HttpPort = 8080,
     grpc_port: GrpcPort = 9090,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(envvar="REELGRAPH_HOST", help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Serve roles in this process until SIGINT or SIGTERM. `all` also creates and migrates what it needs."""
     from launcher.serve import serve_until_signal
@@ -70,10 +78,16 @@ def serve(
 
 @app.command()
 def migrate(data_dir: DataDir = None) -> None:
-    """Bring every service's database to the newest schema."""
+    """Bring every service's database to the newest schema, and make what the other engines need."""
+    from launcher.engines import EVERY, migrate_engines
     from launcher.migrate import migrate_all
 
-    _run(migrate_all, data_dir)
+    async def work(settings: PlatformSettings) -> None:
+        await migrate_all(settings)
+        for line in await migrate_engines(settings, set(EVERY)):
+            typer.echo(line)
+
+    _run(work, data_dir)
 
 
 @app.command()

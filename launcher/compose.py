@@ -23,6 +23,7 @@ from svc_kit.ids import IdGenerator
 from svc_kit.readiness import Check
 from svc_kit.rpc.client import Peer, open_channel
 from svc_kit.rpc.server import RpcServer, Servicer
+from svc_kit.rpc.tls import tls_of
 from svc_kit.service import Channels, Platform, Service
 from svc_kit.settings import Mode, PlatformSettings
 
@@ -44,6 +45,13 @@ class Node:
     verifier: TokenVerifier
     services: Mapping[str, Service]
     servicers: Sequence[Servicer]
+    servers: list[RpcServer]
+    """All that answer here, on Unix sockets and TCP."""
+
+    async def leave(self) -> None:
+        """Tell who asks for health that this process is leaving; everything is still served."""
+        for server in self.servers:
+            await server.leave()
 
     def checks(self) -> dict[str, Check]:
         """What this process stands on, by name."""
@@ -88,18 +96,19 @@ async def open_platform(
         stack.push_async_callback(bus.close)
         cache = await open_cache(settings.cache_url)
         stack.push_async_callback(cache.aclose)
+        addresses = {
+            name: socket_address(sockets, name) if name in local else getattr(settings, f"{name}_address")
+            for name in SERVICES
+        }
+        tls = tls_of(settings)
         channels = Channels(
-            **{
-                name: await stack.enter_async_context(
-                    open_channel(
-                        socket_address(sockets, name) if name in local else getattr(settings, f"{name}_address")
-                    )
-                )
-                for name in SERVICES
-            }
+            **{name: await stack.enter_async_context(open_channel(at, tls)) for name, at in addresses.items()}
         )
         peer = Peer(settings.service_token.get_secret_value())
-        platform = Platform(settings, clock, IdGenerator(clock), bus, cache, peer, channels)
+        platform = Platform(
+            *(settings, clock, IdGenerator(clock), bus, cache, peer, channels),
+            leases_ids=shares_databases(settings, local),
+        )
         accounts = AccountServiceStub(channels.graph)
 
         async def fetch_jwks() -> str:
@@ -108,6 +117,12 @@ async def open_platform(
             return jwks
 
         yield platform, TokenVerifier(fetch_jwks, clock)
+
+
+def shares_databases(settings: PlatformSettings, local: set[str]) -> bool:
+    """Whether other processes may issue ids too: none can where one process holds the data folder for all services."""
+    urls = (settings.service_db_url(service) for service in SERVICES)
+    return local < set(SERVICES) or not all(url.startswith("sqlite:") for url in urls)
 
 
 def socket_address(folder: Path, service: str) -> str:
@@ -127,14 +142,16 @@ async def open_node(settings: PlatformSettings, roles: set[str]) -> AsyncIterato
         platform, verifier = await stack.enter_async_context(open_platform(settings, roles & set(SERVICES), folder))
         authenticator = Authenticator(verifier, settings.service_token.get_secret_value())
         services: dict[str, Service] = {}
+        servers: list[RpcServer] = []
         for name in sorted(built):
             services[name] = await import_module(f"{name}_svc.build").build(platform, stack)
         for name in sorted(roles & set(SERVICES)):
             server = RpcServer(services[name].servicers, authenticator, with_reflection=reflects(settings))
             await server.start(socket_address(folder, name))
             stack.push_async_callback(server.stop, DRAIN_S)
+            servers.append(server)
         served = [s for name in SERVICES if name in roles for s in services[name].servicers]
-        yield Node(platform, verifier, services, served)
+        yield Node(platform, verifier, services, served, servers)
 
 
 def reflects(settings: PlatformSettings) -> bool:
@@ -147,6 +164,7 @@ async def serve_tcp(node: Node, address: str, stack: AsyncExitStack) -> int:
     settings = node.platform.settings
     authenticator = Authenticator(node.verifier, settings.service_token.get_secret_value())
     server = RpcServer(node.servicers, authenticator, with_reflection=reflects(settings))
-    port = await server.start(address)
+    port = await server.start(address, tls_of(settings).server_credentials())
     stack.push_async_callback(server.stop, DRAIN_S)
+    node.servers.append(server)
     return port

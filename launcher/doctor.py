@@ -11,16 +11,17 @@ from collections.abc import Awaitable, Callable, Mapping
 import typer
 
 from launcher.compose import ALL, open_node
-from launcher.migrate import SERVICES, migrations_of
-from svc_kit.backends import resolve
+from launcher.engines import Engine, engines_of, examine_database
+from launcher.migrate import SERVICES
+from svc_kit.backends import resolve, without_secret
 from svc_kit.bus import SCHEMES as BUS_SCHEMES
 from svc_kit.cache import open_cache
 from svc_kit.clock import SystemClock
-from svc_kit.db import connect
 from svc_kit.errors import AppError
 from svc_kit.settings import PlatformSettings
 
-CHECK_S = 5.0
+CHECK_S = 6.0
+
 LEAST_FREE_BYTES = 1 << 30
 
 Check = Callable[[], Awaitable[str]]
@@ -32,6 +33,7 @@ async def examine(settings: PlatformSettings) -> bool:
     checks: dict[str, Check] = {"data folder": lambda: _data_dir(settings), "ffmpeg": _ffmpeg}
     checks |= {f"{name} database": functools.partial(_database, settings, name) for name in SERVICES}
     checks |= {"cache": lambda: _cache(settings), "event bus": lambda: _bus(settings), "explorer": _explorer}
+    checks |= {engine.name: functools.partial(_engine, engine, checks.get(engine.name)) for engine in _named(settings)}
     if not await _report(checks):
         return False
     try:
@@ -84,18 +86,19 @@ def _require_file(url: str, maker: str) -> None:
         raise ValueError(f"{path} does not exist; {maker} makes it")
 
 
+def _named(settings: PlatformSettings) -> list[Engine]:
+    return engines_of(settings, set(ALL))
+
+
+async def _engine(engine: Engine, embedded: Check | None) -> str:
+    """What a named engine says of itself; an embedded one has nothing to say but is tried."""
+    said = await engine.verify()
+    return said or (await embedded() if embedded else "embedded")
+
+
 async def _database(settings: PlatformSettings, service: str) -> str:
-    url = settings.service_db_url(service)
-    _require_file(url, "`reelgraph migrate`")
-    db = connect(url)
-    try:
-        migrations = migrations_of(service)
-        current, head = await migrations.current(db), migrations.head()
-    finally:
-        await db.close()
-    if current != head:
-        raise ValueError(f"schema is at {current or 'nothing'}, the code needs {head}: run `reelgraph migrate`")
-    return f"schema {current}"
+    _require_file(settings.service_db_url(service), "`reelgraph migrate`")
+    return await examine_database(settings, service)
 
 
 async def _cache(settings: PlatformSettings) -> str:
@@ -104,7 +107,7 @@ async def _cache(settings: PlatformSettings) -> str:
         await cache.ping()
     finally:
         await cache.aclose()
-    return settings.cache_url.partition("@")[2] or settings.cache_url
+    return without_secret(settings.cache_url)
 
 
 async def _bus(settings: PlatformSettings) -> str:

@@ -7,24 +7,26 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from launcher.compose import ALL, Node, open_node, serve_tcp
 from launcher.demo.logins import demo_logins
+from launcher.engines import migrate_engines, require_engines
 from launcher.http_head import BoundedHead
 from launcher.migrate import migrate_all
 from launcher.supervise import supervised
 from svc_kit.asgi import RequestIds
 from svc_kit.ids import DirectoryLock
-from svc_kit.readiness import Readiness, readiness_answer
+from svc_kit.readiness import Readiness
 from svc_kit.service import Job
 from svc_kit.settings import PlatformSettings
 from svc_kit.telemetry import configure_logging, log
@@ -40,6 +42,8 @@ class Address:
 
     http: str
     grpc_port: int
+    leave: Drain
+    """Tell balancers and peers that it is about to stop; it goes on serving."""
 
 
 class _Server(uvicorn.Server):
@@ -89,7 +93,8 @@ def jobs_of(node: Node, roles: set[str]) -> list[Job]:
 async def serving(
     settings: PlatformSettings, names: set[str], host: str, http_port: int, grpc_port: int
 ) -> AsyncIterator[Address]:
-    """Serve roles beside the block. `all` migrates first; leaving drains HTTP, then gRPC, then the workers."""
+    """Serve roles beside the block. `all` migrates first; the end drains HTTP, then gRPC, then the workers. Raises
+    `EngineUnusable` within seconds, naming the setting, when an engine can't be used."""
     roles = roles_of(names)
     async with AsyncExitStack() as stack:
         if roles == ALL:
@@ -102,42 +107,56 @@ async def serving(
             settings = settings.model_copy(update={"public_url": http})
         if roles == ALL:
             await migrate_all(settings)
+            await migrate_engines(settings, roles)
+        await require_engines(settings, roles)
         node = await stack.enter_async_context(open_node(settings, roles))
         await stack.enter_async_context(supervised(jobs_of(node, roles), node.platform.clock))
         bound = await serve_tcp(node, f"{host}:{grpc_port}", stack) if node.servicers else 0
-        if roles & {"gateway", "media"}:
-            app, drain = await _app(node, roles, stack)
-            await stack.enter_async_context(_http(app, sock))
-            stack.push_async_callback(drain)
-        yield Address(http, bound)
+        readiness = Readiness(node.checks(), node.platform.clock)
+        app, drain = await _app(node, roles, readiness, stack)
+        await stack.enter_async_context(_http(app, sock))
+        stack.push_async_callback(drain)
+
+        async def leave() -> None:
+            readiness.leave()
+            await node.leave()
+
+        yield Address(http, bound, leave)
 
 
-async def _app(node: Node, roles: set[str], stack: AsyncExitStack) -> tuple[Starlette, Drain]:
+async def _app(node: Node, roles: set[str], readiness: Readiness, stack: AsyncExitStack) -> tuple[Starlette, Drain]:
     routes: list[BaseRoute] = []
     middleware: Sequence[Middleware] = [Middleware(RequestIds)]
     drain: Drain = _nothing_to_drain
-    checks = node.checks()
     if "media" in roles:
         routes += node.services["media"].http_routes
     if "gateway" in roles:
         from gateway.app import build_gateway
 
         gateway = await build_gateway(
-            node.platform, node.verifier, stack, demo_logins=lambda: demo_logins(node.platform), checks=checks
+            node.platform, node.verifier, stack, demo_logins=lambda: demo_logins(node.platform), readiness=readiness
         )
         routes += gateway.routes
         middleware, drain = gateway.middleware, gateway.drain
     else:
-        readiness = Readiness(checks, node.platform.clock)
-
-        async def ready(_request: Request) -> JSONResponse:
-            return readiness_answer([], await readiness.missing())
-
-        routes += [Route("/healthz", lambda _request: JSONResponse({"status": "ok"})), Route("/readyz", ready)]
+        routes += _health_routes(readiness)
     app = Starlette(routes=routes, middleware=list(middleware))
     # The address of such a redirect is taken from the Host header.
     app.router.redirect_slashes = False
     return app, drain
+
+
+def _health_routes(readiness: Readiness) -> list[BaseRoute]:
+    """What every process answers over HTTP; a gateway has its own."""
+
+    async def ready(_request: Request) -> Response:
+        return await readiness.answer()
+
+    return [
+        Route("/healthz", lambda _request: JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})),
+        Route("/readyz", ready),
+        Route("/metrics", lambda _request: Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)),
+    ]
 
 
 async def _nothing_to_drain() -> None:
@@ -187,4 +206,10 @@ async def serve_until_signal(
         print(f"ready {address.http}/graphql", flush=True)
         _log.info("ready", http=address.http, grpc_port=address.grpc_port, roles=sorted(roles_of(names)))
         await stopped.wait()
-        _log.info("stopping")
+        _log.info("stopping", notice_s=settings.drain_notice_s)
+        await address.leave()
+        if settings.drain_notice_s:
+            stopped.clear()
+            # A second signal: at once.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), settings.drain_notice_s)

@@ -24,8 +24,10 @@ from svc_kit.bus.relay import OutboxRelay
 from svc_kit.db import connect
 from svc_kit.rpc.server import Servicer
 from svc_kit.service import Job, Platform, Service
+from svc_kit.settings import PlatformSettings
 from svc_kit.uow import UnitOfWork
 from svc_kit.wakeups import Wakeups
+from svc_kit.worker_ids import with_own_ids
 
 BLOBS_SETTING = "REELGRAPH_BLOBS_URL"
 LIVE = live_pb2.DESCRIPTOR.services_by_name["LiveService"]
@@ -59,6 +61,7 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: MediaSettin
 async def _context(platform: Platform, stack: AsyncExitStack, settings: MediaSettings) -> MediaContext:
     db = connect(platform.settings.service_db_url("media"))
     stack.push_async_callback(db.close)
+    platform = await with_own_ids(platform, db, "media", stack)
     uow = UnitOfWork(db, outbox, replies, platform.ids, platform.clock)
     wakeups = Wakeups(platform.cache, platform.clock)
     stack.push_async_callback(wakeups.close)
@@ -70,7 +73,7 @@ async def _context(platform: Platform, stack: AsyncExitStack, settings: MediaSet
 async def _open_blobs(platform: Platform) -> BlobStore:
     url = platform.settings.embedded_url("blobs", "file://{dir}/blobs")
     secret = platform.settings.secret.get_secret_value().encode()
-    context = BlobContext(secret, lambda: platform.settings.public_url, platform.clock)
+    context = BlobContext(secret, lambda: _origin(platform.settings), platform.clock)
     opened: BlobStore = await resolve(BLOBS_SETTING, url, BLOB_SCHEMES).open(url, context)
     return opened
 
@@ -78,11 +81,16 @@ async def _open_blobs(platform: Platform) -> BlobStore:
 def _urls(platform: Platform, settings: MediaSettings) -> UrlSigner:
     return UrlSigner(
         platform.settings.secret.get_secret_value().encode(),
-        lambda: platform.settings.public_url,
+        lambda: _origin(platform.settings),
         platform.clock,
         public_s=settings.playback_ttl_s,
         restricted_s=settings.restricted_playback_ttl_s,
     )
+
+
+def _origin(settings: PlatformSettings) -> str:
+    """Where clients reach this service's bytes."""
+    return settings.media_public_url or settings.public_url
 
 
 async def _check_blobs(blobs: BlobStore) -> None:

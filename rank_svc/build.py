@@ -18,6 +18,7 @@ from svc_kit.db import connect
 from svc_kit.periodic import pruning
 from svc_kit.service import Job, Platform, Service
 from svc_kit.uow import UnitOfWork
+from svc_kit.worker_ids import with_own_ids
 
 
 async def build(platform: Platform, stack: AsyncExitStack, settings: RankSettings | None = None) -> Service:
@@ -25,6 +26,7 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: RankSetting
     `rank_svc.scorers.store.ModelRefused` when not even the packaged model can be loaded."""
     db = connect(platform.settings.service_db_url("rank"))
     stack.push_async_callback(db.close)
+    platform = await with_own_ids(platform, db, "rank", stack)
     uow = UnitOfWork(db, outbox, replies, platform.ids, platform.clock)
     settings = settings or RankSettings()
     context = RankContext(platform, db, uow, settings, anyio.CapacityLimiter(settings.compute_threads), stack)

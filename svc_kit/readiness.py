@@ -41,6 +41,17 @@ class Readiness:
         self._missing: list[str] = []
         self._asked_at = float("-inf")
         self._one = asyncio.Lock()
+        self._leaving = False
+
+    def leave(self) -> None:
+        """From now on the process is not ready, whatever it could still do: new work should go elsewhere."""
+        self._leaving = True
+
+    async def answer(self, down: Sequence[str] = ()) -> JSONResponse:
+        """The answer of `/readyz`; see `readiness_answer`."""
+        if self._leaving:
+            return JSONResponse({"status": "leaving", "missing": []}, 503, headers={"Cache-Control": "no-store"})
+        return readiness_answer(down, await self.missing())
 
     async def missing(self) -> Sequence[str]:
         """The names of what can't be used. Why is in the log: it may tell of paths and addresses."""

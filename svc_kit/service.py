@@ -38,6 +38,8 @@ class Platform:
     cache: Redis
     peer: Peer
     channels: Channels
+    leases_ids: bool = False
+    """Other processes issue ids too: each service leases a worker number in its database."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import tempfile
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -28,6 +30,8 @@ class PlatformSettings(BaseSettings):
     public_url: str = ""
     """Where clients reach the HTTP side, no slash at the end; never taken from the Host header. Empty: the loopback
     address."""
+    media_public_url: str = ""
+    """Where clients reach the HTTP side of media_svc, when that is elsewhere. Empty: `public_url`."""
     secret: SecretStr = SecretStr("")
     """Signs cursors, part URLs and playback URLs. Empty: made once and kept in `data_dir`."""
     service_token: SecretStr = SecretStr("")
@@ -54,10 +58,29 @@ class PlatformSettings(BaseSettings):
     rank_address: str = ""
     feed_address: str = ""
     """Where a service that does not run in this process answers gRPC: `host:port`, round robin over what the name
-    resolves to."""
+    resolves to, or several of them with commas between."""
+
+    tls_cert_file: str = ""
+    """PEM certificate (chain) of this process: its gRPC servers speak TLS, and it shows it to other services."""
+    tls_key_file: str = ""
+    """PEM private key of `tls_cert_file`."""
+    tls_ca_file: str = ""
+    """PEM certificates that other services' must be signed by; channels to them speak TLS."""
+    tls_client_auth: bool = False
+    """Mutual TLS: gRPC servers refuse whoever shows no certificate signed by `tls_ca_file`."""
+    tls_server_name: str = ""
+    """Name that other services' certificates must bear; empty: the host of their address."""
+
+    drain_notice_s: float = Field(default=0.0, ge=0, le=300)
+    """After SIGTERM or SIGINT, how long `/readyz` and gRPC health say that this process is leaving while it goes on
+    serving, so that balancers stop sending to it."""
 
     @model_validator(mode="after")
     def _complete(self) -> PlatformSettings:
+        if bool(self.tls_cert_file) != bool(self.tls_key_file):
+            raise ValueError("REELGRAPH_TLS_CERT_FILE and REELGRAPH_TLS_KEY_FILE belong together")
+        if self.tls_client_auth and not (self.tls_cert_file and self.tls_ca_file):
+            raise ValueError("REELGRAPH_TLS_CLIENT_AUTH needs REELGRAPH_TLS_CERT_FILE and REELGRAPH_TLS_CA_FILE")
         if self.mode is Mode.PRODUCTION:
             for name in ("secret", "service_token"):
                 if len(getattr(self, name).get_secret_value()) < 32:
@@ -87,10 +110,12 @@ class PlatformSettings(BaseSettings):
 
 def _kept(path: Path) -> str:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text()
-    with os.fdopen(handle, "w") as file:
-        file.write(secrets.token_urlsafe(32))
+    if not path.exists():
+        # Linked when whole: of several processes that start at once, one's secret becomes everybody's.
+        handle, name = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+        with contextlib.suppress(FileExistsError):
+            os.link(name, path)
+        os.unlink(name)
     return path.read_text()

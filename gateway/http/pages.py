@@ -21,7 +21,7 @@ from gateway.types.video import Video
 from reelgraph.graph.v1 import accounts_pb2
 from svc_kit.caller import ANONYMOUS, Caller
 from svc_kit.errors import AppError
-from svc_kit.readiness import Readiness, readiness_answer
+from svc_kit.readiness import Readiness
 
 HEALTH_TIMEOUT_S = 1.0
 KEYS_MAX_AGE_S = 60
@@ -77,7 +77,7 @@ class Pages:
         names = list(self._dependencies)
         states = await asyncio.gather(*(_serving(self._dependencies[name]) for name in names))
         down = [name for name, serving in zip(names, states, strict=True) if not serving]
-        return readiness_answer(down, await self._readiness.missing())
+        return await self._readiness.answer(down)
 
     async def metrics(self, _request: Request) -> Response:
         """Prometheus metrics of this process."""

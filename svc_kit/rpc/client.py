@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from ipaddress import ip_address
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -12,6 +13,7 @@ from svc_kit.caller import Caller
 from svc_kit.errors import AppError, Reason
 from svc_kit.rpc.server import REQUEST_ID_KEY, VIEWER_KEY, remaining_s
 from svc_kit.rpc.status import decode
+from svc_kit.rpc.tls import Tls
 from svc_kit.telemetry import current_request_id
 
 DEFAULT_TIMEOUT_S = 5.0
@@ -35,6 +37,8 @@ _SERVICE_CONFIG = json.dumps(
         ],
         "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.1},
         "loadBalancingConfig": [{"round_robin": {}}],
+        # A replica that says it is leaving gets no new calls while it still answers the old ones.
+        "healthCheckConfig": {"serviceName": ""},
     }
 )
 
@@ -50,20 +54,44 @@ class Unary(Protocol[Req, Res]):
     def __call__(self, request: Req, /, *, timeout: float | None = None, metadata: Any = None) -> Any: ...
 
 
-def open_channel(address: str) -> grpc.aio.Channel:
-    """A channel to `unix:/path` or `host:port` (round robin over what the name resolves to). Retries are gRPC's own,
-    with a budget."""
-    return grpc.aio.insecure_channel(
-        address,
-        options=[
-            ("grpc.service_config", _SERVICE_CONFIG),
-            ("grpc.enable_retries", 1),
-            ("grpc.keepalive_time_ms", 30_000),
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 2_000),
-            ("grpc.max_receive_message_length", 16 * 1024 * 1024),
-        ],
-    )
+def target_of(address: str) -> str:
+    """gRPC's name for an address: `unix:/path`, `host:port`, or several `ip:port` with commas between. Raises
+    ValueError for several that are not IP addresses: one name that resolves to all of them says the same."""
+    if "," not in address:
+        return address
+    hosts = [part.strip() for part in address.split(",")]
+    versions = {_ip_version(host.rpartition(":")[0].strip("[]")) for host in hosts}
+    if len(versions) != 1 or 0 in versions:
+        raise ValueError(f"{address}: several addresses must all be IPv4 or all IPv6; or give one name for all")
+    return f"ipv{versions.pop()}:{','.join(hosts)}"
+
+
+def _ip_version(host: str) -> int:
+    try:
+        return ip_address(host).version
+    except ValueError:
+        return 0
+
+
+def open_channel(address: str, tls: Tls | None = None) -> grpc.aio.Channel:
+    """A channel to an address (see `target_of`), round robin over all it means, for those that say they serve. Retries
+    are gRPC's own, with a budget. Nothing on a Unix socket is encrypted."""
+    options: list[tuple[str, Any]] = [
+        ("grpc.service_config", _SERVICE_CONFIG),
+        ("grpc.enable_retries", 1),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2_000),
+        # A name's new replicas are found soon.
+        ("grpc.dns_min_time_between_resolutions_ms", 5_000),
+        ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ]
+    credentials = None if tls is None or address.startswith("unix:") else tls.channel_credentials()
+    if credentials is None:
+        return grpc.aio.insecure_channel(target_of(address), options=options)
+    if tls is not None and tls.server_name:
+        options.append(("grpc.ssl_target_name_override", tls.server_name))
+    return grpc.aio.secure_channel(target_of(address), credentials, options=options)
 
 
 class Peer:

@@ -221,11 +221,14 @@ class RpcServer:
             names = [*self._names, *self._contracts, health.SERVICE_NAME, reflection.SERVICE_NAME]
             reflection.enable_server_reflection(names, self._server)
 
-    async def start(self, address: str) -> int:
-        """Listen on `address` (`unix:/path` or `host:port`, port 0: a free one) and report SERVING; returns the
-        port."""
+    async def start(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Listen on `address` (`unix:/path` or `host:port`, port 0: a free one), with TLS given its credentials, and
+        report SERVING; returns the port."""
         try:
-            port = self._server.add_insecure_port(address)
+            if credentials is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, credentials)
         except RuntimeError:
             raise OSError(f"can't listen on {address}") from None
         await self._server.start()
@@ -234,6 +237,10 @@ class RpcServer:
         for name in self._contracts:
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
         return port
+
+    async def leave(self) -> None:
+        """Report NOT_SERVING and go on serving: whoever asks goes elsewhere with what is new."""
+        await self._health.enter_graceful_shutdown()
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """Report NOT_SERVING, let running calls end for `grace_s`, then cancel the rest."""

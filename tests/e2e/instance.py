@@ -30,6 +30,14 @@ class Instance:
         """The HTTP origin."""
         return self.url.removesuffix("/graphql")
 
+    def grpc_address(self, _service: str) -> str:
+        """Where a service answers: all on one port."""
+        return f"127.0.0.1:{self.grpc_port}"
+
+    def log_tail(self) -> str:
+        """The end of its log."""
+        return self.data_dir.with_suffix(".log").read_text()[-3000:]
+
     async def stop(self) -> int:
         """SIGINT; the exit status. Raises TimeoutError when it has not stopped within 20 s."""
         self.process.send_signal(signal.SIGINT)

@@ -1,20 +1,28 @@
-"""`make smoke`: a fresh instance, walked as a client over HTTP and WebSocket. Exits 0, or names the step that
-failed."""
+"""`make smoke`: the platform walked as a client over HTTP and WebSocket. Exits 0, or names the step that failed.
+
+`ENGINES=embedded` (default): a fresh `reelgraph serve all`. `ENGINES=production`: every role a process of its own on
+the real servers that `make servers` started.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tempfile
 import time
 import traceback
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-from tests.e2e.instance import instance
+from tests.e2e.cluster import Cluster, layout, running
+from tests.e2e.instance import Instance, instance
+from tests.e2e.production import fresh_engines
 from tests.e2e.steps import accounts, discovery, live_updates, platform, playback, social, uploads, visibility
-from tests.e2e.world import open_world
+from tests.e2e.world import Step, open_world
 
-STEPS = (
+WALK: Sequence[Step] = (
     *accounts.STEPS,
     *uploads.STEPS,
     *playback.STEPS,
@@ -22,37 +30,62 @@ STEPS = (
     *live_updates.STEPS,
     *discovery.STEPS,
     *visibility.STEPS,
-    *platform.STEPS,
 )
 LONGEST_STEP_S = 90.0
 
 
-async def walk(folder: Path) -> bool:
+@asynccontextmanager
+async def _embedded(folder: Path) -> AsyncIterator[Instance]:
+    async with instance(folder / "data") as started:
+        yield started
+
+
+@asynccontextmanager
+async def _production(folder: Path) -> AsyncIterator[Cluster]:
+    async with fresh_engines() as engines:
+        async with running(layout(folder / "cluster", engines, {})) as started:
+            yield started
+
+
+Engines = Callable[[Path], AbstractAsyncContextManager[Instance | Cluster]]
+SETS: dict[str, tuple[Engines, Sequence[Step]]] = {
+    "embedded": (_embedded, platform.STEPS),
+    "production": (_production, platform.CLUSTER_STEPS),
+}
+
+
+async def walk(folder: Path, engines: str) -> bool:
     """Walk all steps; false, and the step's name, when one fails."""
     began = time.monotonic()
-    async with instance(folder / "data") as running, open_world(running, folder) as world:
-        print(f"ok   {time.monotonic() - began:6.1f} s  start: {running.url}", flush=True)
-        for step in STEPS:
+    start, last_steps = SETS[engines]
+    steps = [*WALK, *last_steps]
+    async with start(folder) as started, open_world(started, folder) as world:
+        print(f"ok   {time.monotonic() - began:6.1f} s  start: {started.url}", flush=True)
+        for step in steps:
             name = f"{step.__module__.rpartition('.')[2]}: {(step.__doc__ or step.__name__).strip()}"
-            started = time.monotonic()
+            at = time.monotonic()
             try:
                 async with asyncio.timeout(LONGEST_STEP_S):
                     await step(world)
             except Exception:
-                print(f"FAIL {time.monotonic() - started:6.1f} s  {name}", flush=True)
+                print(f"FAIL {time.monotonic() - at:6.1f} s  {name}", flush=True)
                 traceback.print_exc()
-                print(f"log: {(folder / 'data.log').read_text()[-3000:]}", file=sys.stderr)
+                print(f"log: {started.log_tail()}", file=sys.stderr)
                 return False
-            print(f"ok   {time.monotonic() - started:6.1f} s  {name}", flush=True)
-    print(f"{len(STEPS)} passed, 0 failed")
+            print(f"ok   {time.monotonic() - at:6.1f} s  {name}", flush=True)
+    print(f"{len(steps)} passed, 0 failed")
     print(f"the whole walk took {time.monotonic() - began:.1f} s")
     return True
 
 
 def main() -> int:
     """Run in a temporary folder; the exit status."""
+    engines = os.environ.get("ENGINES") or "embedded"
+    if engines not in SETS:
+        print(f"ENGINES={engines}: unknown; valid: {', '.join(SETS)}", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory(prefix="reelgraph-smoke-") as folder:
-        return 0 if asyncio.run(walk(Path(folder))) else 1
+        return 0 if asyncio.run(walk(Path(folder), engines)) else 1
 
 
 if __name__ == "__main__":

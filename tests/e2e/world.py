@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from launcher.demo.client import ApiClient, Json, RequestFailed
 from launcher.demo.clips import render_clip
 from media_svc.transcode.engine.tools import FfmpegTools
+from tests.e2e.cluster import Cluster
 from tests.e2e.instance import Instance
 
 PASSWORD = "correct horse battery"
@@ -21,7 +22,7 @@ PASSWORD = "correct horse battery"
 class World:
     """State of one walk."""
 
-    instance: Instance
+    instance: Instance | Cluster
     folder: Path
     stack: AsyncExitStack
     tools: FfmpegTools
@@ -64,8 +65,12 @@ class World:
         return str(payload["video"]["id"])
 
 
+Step = Callable[[World], Awaitable[None]]
+"""One thing that a user does; its docstring names it."""
+
+
 @asynccontextmanager
-async def open_world(instance: Instance, folder: Path) -> AsyncIterator[World]:
+async def open_world(instance: Instance | Cluster, folder: Path) -> AsyncIterator[World]:
     """A world on a running instance."""
     async with AsyncExitStack() as stack:
         yield World(instance, folder, stack, await FfmpegTools.find())

@@ -46,7 +46,7 @@ from reelgraph.media.v1 import uploads_pb2, uploads_pb2_grpc, videos_pb2, videos
 from svc_kit.caller import current_caller
 from svc_kit.clock import Clock
 from svc_kit.errors import unavailable
-from svc_kit.readiness import Check
+from svc_kit.readiness import Check, Readiness
 from svc_kit.rpc.server import Servicer
 from svc_kit.service import Service
 from svc_kit.settings import Mode
@@ -197,7 +197,7 @@ async def gateway_over_fakes(
             *(platform, platform.tokens.verifier, stack),
             settings=settings,
             demo_logins=lambda: demo_logins,
-            checks=checks,
+            readiness=Readiness(checks or {}, platform.clock),
         )
         url = await stack.enter_async_context(_serving(gateway))
         stack.push_async_callback(gateway.drain, 1.0)

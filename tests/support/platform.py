@@ -81,7 +81,7 @@ class Tokens:
         return self.viewer(user_id, role=Role.MODERATOR)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BenchPlatform(Platform):
     """A platform that makes tokens too. `channels.graph` reaches what `serve` serves as `graph`."""
 

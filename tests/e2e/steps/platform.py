@@ -13,9 +13,11 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from reelgraph.graph.v1 import accounts_pb2, accounts_pb2_grpc, follows_pb2, follows_pb2_grpc
 from tests.e2e.browser import CHROMIUM, page
-from tests.e2e.instance import start
+from tests.e2e.cluster import Cluster
+from tests.e2e.instance import Instance, start
 from tests.e2e.world import World
 
+READ = "query ($id: ID!) { video(id: $id) { likeCount commentCount shareCount state viewerHasLiked } }"
 SERVICES = {
     "reelgraph.graph.v1": (
         "AccountService",
@@ -63,16 +65,18 @@ async def explorer(world: World) -> None:
 
 async def over_grpc(world: World) -> None:
     """health and reflection on every service; access is enforced; a viewer's token works"""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{world.instance.grpc_port}") as channel:
-        checks: Any = health_pb2_grpc.HealthStub(channel)
-        names = {f"{package}.{name}" for package, services in SERVICES.items() for name in services}
-        for name in names:
-            answer = await checks.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)
-            assert answer.status == health_pb2.HealthCheckResponse.SERVING, name
-        request = reflection_pb2.ServerReflectionRequest(list_services="")
-        reflection: Any = reflection_pb2_grpc.ServerReflectionStub(cast(Any, channel))
-        async for answer in reflection.ServerReflectionInfo(iter([request])):
-            assert names <= {service.name for service in answer.list_services_response.service}
+    for package, services in SERVICES.items():
+        async with grpc.aio.insecure_channel(world.instance.grpc_address(package.split(".")[1])) as channel:
+            checks: Any = health_pb2_grpc.HealthStub(channel)
+            names = {f"{package}.{name}" for name in services}
+            for name in names:
+                answer = await checks.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)
+                assert answer.status == health_pb2.HealthCheckResponse.SERVING, name
+            request = reflection_pb2.ServerReflectionRequest(list_services="")
+            reflection: Any = reflection_pb2_grpc.ServerReflectionStub(cast(Any, channel))
+            async for answer in reflection.ServerReflectionInfo(iter([request])):
+                assert names <= {service.name for service in answer.list_services_response.service}
+    async with grpc.aio.insecure_channel(world.instance.grpc_address("graph")) as channel:
         follows = follows_pb2_grpc.FollowServiceStub(channel)
         for metadata in ((), (("authorization", "Bearer forged"),)):
             try:
@@ -94,7 +98,7 @@ async def over_grpc(world: World) -> None:
 
 async def internal_service(world: World) -> None:
     """the example client of the stubs distribution runs"""
-    command = (sys.executable, "examples/grpc_client.py", f"127.0.0.1:{world.instance.grpc_port}", "alice", "bob")
+    command = (sys.executable, "examples/grpc_client.py", world.instance.grpc_address("graph"), "alice", "bob")
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["alice", "bob"]
 
@@ -102,8 +106,8 @@ async def internal_service(world: World) -> None:
 async def restart(world: World) -> None:
     """SIGINT stops within 20 s; state survives the restart; a backup made while serving can be restored"""
     bob, cat = await world.person("bob"), world.videos["cat"]
-    read = "query ($id: ID!) { video(id: $id) { likeCount commentCount shareCount state viewerHasLiked } }"
-    before = await bob.query(read, {"id": cat})
+    before = await bob.query(READ, {"id": cat})
+    assert isinstance(world.instance, Instance)
     target = world.folder / "backup"
     command = ("reelgraph", "backup", str(target), "--data-dir", str(world.instance.data_dir))
     executable = shutil.which("reelgraph") or ".venv/bin/reelgraph"
@@ -117,9 +121,27 @@ async def restart(world: World) -> None:
         running = await start(data_dir, grpc_port=world.instance.grpc_port)
         try:
             bob.url = running.url
-            assert await bob.query(read, {"id": cat}) == before
+            assert await bob.query(READ, {"id": cat}) == before
         finally:
             assert await running.stop() == 0
 
 
-STEPS = (health, explorer, over_grpc, internal_service, restart)
+async def restart_all(world: World) -> None:
+    """SIGTERM stops every process; state survives the restart of all"""
+    bob, cat = await world.person("bob"), world.videos["cat"]
+    before = await bob.query(READ, {"id": cat})
+    assert isinstance(world.instance, Cluster)
+    assert await world.instance.stop() == 0
+    await world.instance.start()
+    assert await bob.query(READ, {"id": cat}) == before
+
+
+async def doctor(world: World) -> None:
+    """`reelgraph doctor` finds nothing wrong"""
+    assert isinstance(world.instance, Cluster)
+    assert "FAIL" not in await world.instance.run("doctor")
+
+
+EVERYWHERE = (health, explorer, over_grpc, internal_service)
+STEPS = (*EVERYWHERE, restart)
+CLUSTER_STEPS = (*EVERYWHERE, doctor, restart_all)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import grpc
 
@@ -163,8 +164,12 @@ async def over_grpc(world: World) -> None:
     owner, other, foe = await world.person("owner"), await world.person("bob"), await world.person("owner_foe")
     head, body, signature = owner.token.split(".")
     forged = f"{head}.{body}.{signature[::-1]}"
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{world.instance.grpc_port}") as channel:
-        videos = videos_pb2_grpc.VideoServiceStub(channel)
+    async with AsyncExitStack() as stack:
+        media, graph, feed = [
+            await stack.enter_async_context(grpc.aio.insecure_channel(world.instance.grpc_address(service)))
+            for service in ("media", "graph", "feed")
+        ]
+        videos = videos_pb2_grpc.VideoServiceStub(media)
         own = await videos.ListAuthorVideos(
             videos_pb2.ListAuthorVideosRequest(author_id=_subject(owner.token)), metadata=_as(owner.token), timeout=5
         )
@@ -185,7 +190,7 @@ async def over_grpc(world: World) -> None:
         await _refused(
             videos.BatchGetVideos(unfiltered, metadata=_as(other.token), timeout=5), grpc.StatusCode.PERMISSION_DENIED
         )
-        comments = engagement_pb2_grpc.EngagementServiceStub(channel)
+        comments = engagement_pb2_grpc.EngagementServiceStub(graph)
         like = engagement_pb2.LikeVideoRequest(video_id=ids["VISIBILITY_PRIVATE"])
         await _refused(comments.LikeVideo(like, metadata=_as(other.token), timeout=5), grpc.StatusCode.NOT_FOUND)
         hidden = engagement_pb2.ListCommentsRequest(video_id=ids["VISIBILITY_PRIVATE"])
@@ -193,11 +198,11 @@ async def over_grpc(world: World) -> None:
             assert not (await comments.ListComments(hidden, metadata=_as(other.token), timeout=5)).entries
         except grpc.aio.AioRpcError as error:
             assert error.code() is grpc.StatusCode.NOT_FOUND
-        found = await search_pb2_grpc.SearchServiceStub(channel).Search(
+        found = await search_pb2_grpc.SearchServiceStub(feed).Search(
             search_pb2.SearchRequest(query=f"{SECRET}private"), metadata=_as(other.token), timeout=5
         )
         assert ids["VISIBILITY_PRIVATE"] not in {hit.id for hit in found.hits}
-        uploads = uploads_pb2_grpc.UploadServiceStub(channel)
+        uploads = uploads_pb2_grpc.UploadServiceStub(media)
         mine = uploads_pb2.BatchGetUploadsRequest(ids=[1, 2, 3])
         assert not (await uploads.BatchGetUploads(mine, metadata=_as(other.token), timeout=5)).uploads
 

@@ -1,0 +1,77 @@
+"""The real servers as the platform's engines, each with a place of this run's own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+from svc_kit.cache import open_cache
+from tests.support.databases import fresh_database
+from tests.support.engines import ADDRESSES
+
+CACHE = "REELGRAPH_TEST_E2E_CACHE"
+"""`redis` (default) or `redis-cluster`."""
+DATABASE = "REELGRAPH_TEST_E2E_DATABASE"
+"""`postgres` (default) or `mysql`."""
+
+
+class NoServer(RuntimeError):
+    """An engine has no address; `make servers` gives it one."""
+
+
+def address(engine: str) -> str:
+    """The URL of a real server. Raises `NoServer`."""
+    url = os.environ.get(ADDRESSES[engine], "")
+    if not url:
+        raise NoServer(f"{ADDRESSES[engine]} names no server: run `make servers`, then source .servers/env")
+    return url
+
+
+def at_path(url: str, path: str, query: str = "") -> str:
+    """The same server with another path, and more of a query."""
+    parts = urlsplit(url)
+    joined = "&".join(part for part in (parts.query, query) if part)
+    return urlunsplit((parts.scheme, parts.netloc, path, joined, parts.fragment))
+
+
+@asynccontextmanager
+async def fresh_engines() -> AsyncIterator[Mapping[str, str]]:
+    """`REELGRAPH_..._URL` of every engine, as empty as a new installation's."""
+    name = f"reelgraph_e2e_{secrets.token_hex(4)}"
+    async with fresh_database(os.environ.get(DATABASE) or "postgres") as database:
+        engines = {
+            "REELGRAPH_DB_URL": database,
+            "REELGRAPH_GRAPH_URL": await _emptied_graph(address("neo4j")),
+            "REELGRAPH_CACHE_URL": await _emptied_cache(address(os.environ.get(CACHE) or "redis")),
+            "REELGRAPH_WIDE_URL": at_path(address("cassandra"), f"/{name}"),
+            "REELGRAPH_BUS_URL": at_path(address("kafka"), "", f"prefix={name}."),
+            "REELGRAPH_BLOBS_URL": at_path(address("s3"), f"/{name.replace('_', '-')}"),
+            "REELGRAPH_MODELS_URL": address("triton"),
+        }
+        if search := os.environ.get(ADDRESSES["meilisearch"]):
+            engines["REELGRAPH_SEARCH_URL"] = search
+        yield engines
+
+
+async def _emptied_graph(url: str) -> str:
+    """Its Community edition has one database: what was in it goes."""
+    from neo4j import AsyncGraphDatabase
+
+    parts = urlsplit(url)
+    bare = urlunsplit((parts.scheme, f"{parts.hostname}:{parts.port}", "", "", ""))
+    async with AsyncGraphDatabase.driver(bare, auth=(parts.username or "", parts.password or "")) as driver:
+        async with driver.session() as session:
+            await session.run("MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 1000 ROWS")
+    return url
+
+
+async def _emptied_cache(url: str) -> str:
+    cache = await open_cache(url)
+    try:
+        await cache.flushall()
+    finally:
+        await cache.aclose()
+    return url
