@@ -40,7 +40,8 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: MediaSettin
     videos = build_videos(context)
     transcode = build_transcode(context)
     relay = OutboxRelay(context.db, platform.bus, platform.clock, name="media.relay")
-    delivery = Delivery(context.urls, SqlPlaybackDirectory(context.db), context.blobs)
+    redirects = context.settings.delivery == "redirect"
+    delivery = Delivery(context.urls, SqlPlaybackDirectory(context.db), context.blobs, redirects=redirects)
     return Service(
         "media",
         servicers=[
@@ -67,13 +68,20 @@ async def _context(platform: Platform, stack: AsyncExitStack, settings: MediaSet
     stack.push_async_callback(wakeups.close)
     blobs = await _open_blobs(platform)
     stack.push_async_callback(blobs.close)
+    if settings.part_bytes < blobs.least_part_bytes:
+        raise ValueError(
+            f"REELGRAPH_MEDIA_PART_BYTES={settings.part_bytes}: the blob store joins parts of at least "
+            f"{blobs.least_part_bytes} bytes"
+        )
     return MediaContext(platform, settings, db, uow, MediaTransactions(uow), blobs, wakeups, _urls(platform, settings))
 
 
 async def _open_blobs(platform: Platform) -> BlobStore:
     url = platform.settings.embedded_url("blobs", "file://{dir}/blobs")
     secret = platform.settings.secret.get_secret_value().encode()
-    context = BlobContext(secret, lambda: _origin(platform.settings), platform.clock)
+    context = BlobContext(
+        secret, lambda: _origin(platform.settings), platform.clock, platform.settings.data_dir / "scratch"
+    )
     opened: BlobStore = await resolve(BLOBS_SETTING, url, BLOB_SCHEMES).open(url, context)
     return opened
 
@@ -94,4 +102,4 @@ def _origin(settings: PlatformSettings) -> str:
 
 
 async def _check_blobs(blobs: BlobStore) -> None:
-    await blobs.stat("check/none")
+    await blobs.list("check/", limit=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -53,6 +54,9 @@ class MediaSettings(BaseSettings):
     """How long a URL of a public video lasts at least; its end is rounded up to the hour."""
     restricted_playback_ttl_s: int = Field(default=15 * 60, ge=60)
     """The same for a video that is not public; rounded up to 5 minutes."""
+    delivery: Literal["stream", "redirect"] = "stream"
+    """`redirect`: segments and pictures of public videos are fetched from the blob store itself, where it has signed
+    URLs. Playlists, and all that is not public, are always streamed."""
     cors_origins: tuple[str, ...] = ("*",)
     """Origins whose pages may read playback and put parts; no credentials are ever involved."""
     janitor_s: float = Field(default=60.0, gt=0)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+
+
+def is_key(text: str) -> bool:
+    """Whether a blob may have this key: `[A-Za-z0-9._-]` in segments between slashes, no dot in front."""
+    return _KEY.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +65,28 @@ class WrongDigest(Exception):
 
 
 class BlobStore(Protocol):
-    """Immutable blobs by key (`[A-Za-z0-9._-]` in segments between slashes), and parts that are joined to blobs.
+    """Immutable blobs by key (see `is_key`), and parts that are joined to blobs.
 
     - Whatever a write acknowledged survives a crash of the machine; whatever it did not is not there, or whole.
     - Memory is bounded whatever the size.
+    - Every call is bounded in time.
     - Failures of the store itself are `AppError` UNAVAILABLE.
     """
 
-    async def begin_parts(self, key: str) -> str:
-        """Open a place for the parts of `key`; returns its handle, at most 200 characters."""
+    @property
+    def least_part_bytes(self) -> int:
+        """What every part but the last must have at least, or it can't be joined."""
+        ...
+
+    async def begin_parts(self, key: str, *, with_digests: bool = False) -> str:
+        """Open a place for the parts of `key`; returns its handle, at most 200 characters. `with_digests`: every part
+        will be signed and put with its digest; else none."""
         ...
 
     async def sign_part(self, handle: str, number: int, size_bytes: int, sha256: str, expires_at_ms: int) -> SignedPart:
-        """A URL to PUT part `number` (from 1) to. It signs its end, the length and, when given, the digest (hex)."""
+        """A URL to PUT part `number` (from 1) to. It signs its end, the length and, when given, the digest (hex).
+
+        Answers are 2xx with an ETag, or 4xx and nothing is kept. Raises `NoSuchParts` when the handle is none."""
         ...
 
     async def put_part(
@@ -86,8 +103,8 @@ class BlobStore(Protocol):
         ...
 
     async def join_parts(self, handle: str, key: str, count: int) -> BlobStat:
-        """Make parts 1 to `count` the blob `key`, and drop them. Done before, also half-way: the same answer.
-        Raises `NoSuchParts` when a part is missing."""
+        """Make parts 1 to `count` the blob `key` that they were begun for, and drop them all. Done before, also
+        half-way: the same answer. Raises `NoSuchParts` when a part is missing."""
         ...
 
     async def drop_parts(self, handle: str) -> None:
@@ -99,11 +116,11 @@ class BlobStore(Protocol):
         ...
 
     async def put_file(self, key: str, path: Path) -> BlobStat:
-        """Copy a local file to `key`, replacing what is there."""
+        """Copy a local file to `key`, replacing what is there. When it changed is known to a few seconds."""
         ...
 
     async def put_bytes(self, key: str, data: bytes) -> BlobStat:
-        """Store a small blob, replacing what is there."""
+        """Store a small blob, replacing what is there. When it changed is known to a few seconds."""
         ...
 
     async def stat(self, key: str) -> BlobStat | None:
@@ -112,6 +129,12 @@ class BlobStore(Protocol):
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from `start`, `length` of them or all, in pieces of at most 1 MiB. Raises `NoSuchBlob`."""
+        ...
+
+    async def sign_read(self, key: str, media_type: str, lasting_s: int) -> str:
+        """A URL that anybody can GET the blob from, whole or by range, straight from the store, for at least
+        `lasting_s` and at most twice that; within it mostly the same one. Empty: the store has none. Whether there is
+        such a blob is not looked up."""
         ...
 
     def as_file(self, key: str) -> AbstractAsyncContextManager[Path]:

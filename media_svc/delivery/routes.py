@@ -3,12 +3,14 @@
 /v/<token>/<name>/master.m3u8, and every playlist and segment below it (their URIs are relative)
 /p/<token>/<name>/poster.jpg, still-1.jpg, ...
 /a/<key>.jpg, for ever
+
+What is public and no playlist may be answered by a redirection to the blob store instead of the bytes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 
 from starlette.middleware import Middleware
@@ -17,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from media_svc.blobs.store import BlobStat, BlobStore
+from media_svc.blobs.store import BlobStat, BlobStore, NoSuchBlob
 from media_svc.delivery.ranges import Span, Unsatisfiable, matches, parse_range
 from media_svc.delivery.store import PlaybackDirectory
 from media_svc.delivery.urls import UrlSigner
@@ -33,6 +35,8 @@ _PATH = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)?(\.[a-z0-9]+)")
 _AVATAR = re.compile(r"([A-Za-z0-9_-]{16,32})\.jpg")
 _FOR_EVER = "public, max-age=31536000, immutable"
 _PLAYLIST_S = 3600
+REDIRECT_S = 300
+"""How long a redirection may be kept; the URL that it names lasts at least as long."""
 
 
 class _Refused(Exception):
@@ -48,10 +52,13 @@ class _Expired(_Refused):
 class Delivery:
     """Answers GET and HEAD, whole or in part, with memory bounded by one block a request."""
 
-    def __init__(self, signer: UrlSigner, directory: PlaybackDirectory, blobs: BlobStore) -> None:
+    def __init__(
+        self, signer: UrlSigner, directory: PlaybackDirectory, blobs: BlobStore, *, redirects: bool = False
+    ) -> None:
         self._signer = signer
         self._directory = directory
         self._blobs = blobs
+        self._redirects = redirects
 
     def routes(self, origins: tuple[str, ...]) -> list[BaseRoute]:
         """Its routes; pages of `origins` may read them, without credentials."""
@@ -85,7 +92,8 @@ class Delivery:
             set_id = await self._directory.avatar_set(match[1]) if match else 0
             if not set_id:
                 raise _Refused
-            return await self._blob(request, set_prefix(set_id) + AVATAR_FILE, "image/jpeg", _FOR_EVER)
+            key = set_prefix(set_id) + AVATAR_FILE
+            return await self._blob(request, key, "image/jpeg", _FOR_EVER, redirects=self._redirects)
         except (_Refused, AppError) as error:
             return _refusal(error)
 
@@ -101,11 +109,14 @@ class Delivery:
             if playable is None or media_type is None:
                 raise _Refused
             caching = _caching(path, left_s, is_public=playable.is_public)
-            return await self._blob(request, set_prefix(playable.set_id) + path, media_type, caching)
+            # URIs in a playlist are relative to where it came from; who may see it is asked here every time.
+            redirects = self._redirects and playable.is_public and not path.endswith(".m3u8")
+            key = set_prefix(playable.set_id) + path
+            return await self._blob(request, key, media_type, caching, redirects=redirects)
         except (_Refused, AppError) as error:
             return _refusal(error)
 
-    async def _blob(self, request: Request, key: str, media_type: str, caching: str) -> Response:
+    async def _blob(self, request: Request, key: str, media_type: str, caching: str, *, redirects: bool) -> Response:
         stat = await self._blobs.stat(key) if request.method != "OPTIONS" else None
         if stat is None:
             raise _Refused
@@ -125,9 +136,14 @@ class Delivery:
         except Unsatisfiable:
             headers["Content-Range"] = f"bytes */{stat.size_bytes}"
             return Response(status_code=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers=headers)
-        return self._content(request, stat, span, media_type, headers)
+        elsewhere = await self._blobs.sign_read(key, media_type, REDIRECT_S) if redirects else ""
+        if elsewhere and request.method != "HEAD":
+            headers |= {"Location": elsewhere, "Cache-Control": f"public, max-age={REDIRECT_S}"}
+            del headers["Accept-Ranges"]
+            return Response(status_code=HTTPStatus.FOUND, headers=headers)
+        return await self._content(request, stat, span, media_type, headers)
 
-    def _content(
+    async def _content(
         self, request: Request, stat: BlobStat, span: Span | None, media_type: str, headers: dict[str, str]
     ) -> Response:
         status = HTTPStatus.OK
@@ -139,7 +155,18 @@ class Delivery:
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers, media_type=media_type)
         chunks = self._blobs.read(stat.key, start, length)
-        return StreamingResponse(chunks, status_code=status, headers=headers, media_type=media_type)
+        try:
+            # Before the status is sent: a store that fails now is still a 503.
+            first = await anext(chunks, b"")
+        except NoSuchBlob:
+            raise _Refused from None
+        return StreamingResponse(_beginning(first, chunks), status_code=status, headers=headers, media_type=media_type)
+
+
+async def _beginning(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
 
 
 def _asked(request: Request, stat: BlobStat, etag: str) -> Span | None:

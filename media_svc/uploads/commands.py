@@ -76,7 +76,7 @@ class UploadCommands:
         await self._limiter.take(self._rate, str(owner))
         own_set = await self._store.ready_set_of(owner, intent.sha256, intent.size_bytes, intent.is_image)
         upload_id = self._ids.next()
-        handle = "" if own_set else await self._blobs.begin_parts(f"originals/{upload_id}")
+        handle = "" if own_set else await self._begin_parts(f"originals/{upload_id}", intent.part_sha256)
         used = False
         try:
             async with self._intake.begin(caller) as tx:
@@ -86,6 +86,9 @@ class UploadCommands:
         finally:
             if handle and not used:
                 await self._blobs.drop_parts(handle)
+
+    async def _begin_parts(self, key: str, part_sha256: tuple[str, ...]) -> str:
+        return await self._blobs.begin_parts(key, with_digests=bool(part_sha256))
 
     async def _keep(
         self, tx: IntakeTx, owner: int, upload_id: int, intent: Intent, handle: str, own_set: int
@@ -116,7 +119,11 @@ class UploadCommands:
         if found.state is not UploadState.RECEIVING:
             return found
         part_sha256 = intent.part_sha256 or found.part_sha256
-        resumed = replace(found, part_sha256=part_sha256, expires_at_ms=expires)
+        handle = found.handle
+        if part_sha256 and not found.part_sha256:
+            # Parts are begun with digests or without: what came without is given up, the janitor removes it.
+            handle = await self._begin_parts(found.blob_key, part_sha256)
+        resumed = replace(found, handle=handle, part_sha256=part_sha256, expires_at_ms=expires)
         await tx.save_upload(resumed)
         return resumed
 

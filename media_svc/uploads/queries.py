@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from media_svc.blobs.store import BlobStore, PartStat, SignedPart
+from media_svc.blobs.store import BlobStore, NoSuchParts, PartStat, SignedPart
 from media_svc.uploads.store import FINAL_STATES, UploadRow, UploadState, UploadStore
 from svc_kit.caller import Caller
 from svc_kit.clock import Clock
@@ -95,7 +96,9 @@ class UploadQueries:
         digest = row.part_sha256[number - 1] if row.part_sha256 else ""
         signed = None
         if sign:
-            signed = await self._blobs.sign_part(row.handle, number, size, digest, row.expires_at_ms)
+            # Begun in another store than the one of now: it can only be given up.
+            with suppress(NoSuchParts):
+                signed = await self._blobs.sign_part(row.handle, number, size, digest, row.expires_at_ms)
         # Once it is no longer receiving, all parts had come, but for one that was given up or failed.
         received = number in present or row.state in (
             UploadState.VERIFYING,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
 
+from media_svc.blobs.blocks import blocks_of
 from media_svc.blobs.store import BlobStore, NoSuchParts
 from media_svc.jobs.runner import Retry, Stale
 from media_svc.jobs.store import Job
@@ -19,8 +20,9 @@ from media_svc.uploads.outcomes import AS_WORKER, Intake, IntakeTx, upload_faile
 from media_svc.uploads.store import UploadRow, UploadState, UploadStore
 from svc_kit.clock import Clock, now_ms
 
-_SLICE_BYTES = 64 << 20
-_BLOCK_BYTES = 1 << 20
+_TOLD_BYTES = 64 << 20
+"""How much is verified between two reports of progress."""
+_BLOCK_BYTES = 2 << 20
 
 
 class _Refused(Exception):
@@ -92,27 +94,27 @@ class UploadVerifier:
         if stat.size_bytes != upload.size_bytes:
             message = f"The whole has {stat.size_bytes} bytes; {upload.size_bytes} were announced."
             raise _Refused("LENGTH_MISMATCH", message)
+        digest = await self._digest(upload)
+        if digest != upload.sha256:
+            message = f"The bytes have the SHA-256 {digest}; {upload.sha256} was announced."
+            raise _Refused("DIGEST_MISMATCH", message)
         avatar: Avatar | None = None
-        async with self._blobs.as_file(upload.blob_key) as path:
-            digest = await self._digest(upload, path)
-            if digest != upload.sha256:
-                message = f"The bytes have the SHA-256 {digest}; {upload.sha256} was announced."
-                raise _Refused("DIGEST_MISMATCH", message)
-            if upload.is_image:
+        if upload.is_image:
+            async with self._blobs.as_file(upload.blob_key) as path:
                 avatar = await self._avatar(path)
         return await self._link(job, upload, avatar)
 
-    async def _digest(self, upload: UploadRow, path: Path) -> str:
-        """The file's SHA-256, on a thread, in slices: so that it can be cancelled, and tells how far it is."""
-        digest, done = hashlib.sha256(), 0
-        while done < upload.size_bytes:
-            start = done
-            done += await anyio.to_thread.run_sync(lambda: _update(digest, path, start), limiter=self._threads)  # noqa: B023
-            if done == start:
-                break
-            if done < upload.size_bytes:
-                await self._store.set_progress_percent(upload.id, min(99, done * 100 // upload.size_bytes))
-                await self._changed(upload.id)
+    async def _digest(self, upload: UploadRow) -> str:
+        """The blob's SHA-256 as it streams by, hashed on a thread, a block at a time; tells how far it is."""
+        digest, done, told = hashlib.sha256(), 0, 0
+        async with aclosing(blocks_of(self._blobs.read(upload.blob_key), _BLOCK_BYTES)) as blocks:
+            async for block in blocks:
+                await anyio.to_thread.run_sync(digest.update, block, limiter=self._threads)
+                done += len(block)
+                if done - told >= _TOLD_BYTES and done < upload.size_bytes:
+                    told = done
+                    await self._store.set_progress_percent(upload.id, min(99, done * 100 // upload.size_bytes))
+                    await self._changed(upload.id)
         return digest.hexdigest()
 
     async def _avatar(self, path: Path) -> Avatar:
@@ -172,14 +174,3 @@ def _check_kind(upload: UploadRow, known: SetRow | None) -> None:
     if known.is_image:
         raise _Refused("NOT_A_VIDEO", "The file is an image, not a video.")
     raise _Refused("NOT_AN_IMAGE", "The file is a video, not an image.")
-
-
-def _update(digest: hashlib._Hash, path: Path, start: int) -> int:
-    """Feed one slice of a file to a digest; returns how many bytes it had."""
-    done = 0
-    with path.open("rb") as file:
-        file.seek(start)
-        while done < _SLICE_BYTES and (block := file.read(min(_BLOCK_BYTES, _SLICE_BYTES - done))):
-            digest.update(block)
-            done += len(block)
-    return done

@@ -3,4 +3,4 @@
 Each module has `async def open(url, context) -> BlobStore`.
 """
 
-SCHEMES = {"file": "media_svc.blobs.stores.local"}
+SCHEMES = {"file": "media_svc.blobs.stores.local", "s3": "media_svc.blobs.stores.s3"}

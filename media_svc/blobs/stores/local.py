@@ -20,15 +20,15 @@ from urllib.parse import unquote, urlparse
 
 import anyio
 
+from media_svc.blobs.blocks import blocks_of
 from media_svc.blobs.open_context import BlobContext
 from media_svc.blobs.part_tokens import PartGrant, PartTokens
-from media_svc.blobs.store import BlobStat, BlobStore, NoSuchBlob, NoSuchParts, PartStat, SignedPart
+from media_svc.blobs.store import BlobStat, BlobStore, NoSuchBlob, NoSuchParts, PartStat, SignedPart, is_key
 from media_svc.blobs.stores.local_files import PartFile, copy_into, sync_folder, sync_parents
 from svc_kit.errors import unavailable
 
 BLOCK_BYTES = 512 * 1024
 THREADS = 16
-_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _HANDLE = re.compile(r"[0-9a-f]{32}")
 _OLD_TMP_S = 24 * 3600
 
@@ -70,7 +70,11 @@ class LocalBlobStore:
 
     # Parts
 
-    async def begin_parts(self, key: str) -> str:
+    @property
+    def least_part_bytes(self) -> int:
+        return 1
+
+    async def begin_parts(self, key: str, *, with_digests: bool = False) -> str:
         self._blob(key)
         handle = secrets.token_hex(16)
         await self._on_thread(lambda: self._begin(handle))
@@ -81,6 +85,8 @@ class LocalBlobStore:
         sync_folder(self._parts)
 
     async def sign_part(self, handle: str, number: int, size_bytes: int, sha256: str, expires_at_ms: int) -> SignedPart:
+        if not _HANDLE.fullmatch(handle):
+            raise NoSuchParts(handle)
         token = self._tokens.seal(PartGrant(handle, number, size_bytes, sha256, expires_at_ms))
         return SignedPart(f"{self._context.public_url()}/u/{token}/{number}")
 
@@ -92,7 +98,7 @@ class LocalBlobStore:
             raise NoSuchParts(handle)
         part = await self._on_thread(lambda: PartFile(folder, number, size_bytes, sha256))
         try:
-            async for block in _blocks(chunks):
+            async for block in blocks_of(chunks, BLOCK_BYTES):
                 await self._on_thread(lambda block=block: part.write(block))  # type: ignore[misc]
             return await self._on_thread(part.commit)
         finally:
@@ -177,7 +183,7 @@ class LocalBlobStore:
             temporary.unlink(missing_ok=True)
 
     async def stat(self, key: str) -> BlobStat | None:
-        if not _KEY.fullmatch(key):
+        if not is_key(key):
             return None
         path = self._blobs / key
 
@@ -201,6 +207,9 @@ class LocalBlobStore:
                 yield block
         finally:
             os.close(descriptor)
+
+    async def sign_read(self, key: str, media_type: str, lasting_s: int) -> str:
+        return ""
 
     @asynccontextmanager
     async def as_file(self, key: str) -> AsyncIterator[Path]:
@@ -226,7 +235,7 @@ class LocalBlobStore:
         return await self._on_thread(find)
 
     def _blob(self, key: str) -> Path:
-        if not _KEY.fullmatch(key):
+        if not is_key(key):
             raise ValueError(f"{key!r} is no key of a blob")
         return self._blobs / key
 
@@ -241,18 +250,6 @@ def _disk_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise unavailable("The blob store can't be reached or is full.") from error
-
-
-async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in fewer, larger pieces: each costs a trip to a thread."""
-    pending = bytearray()
-    async for chunk in chunks:
-        pending += chunk
-        if len(pending) >= BLOCK_BYTES:
-            yield bytes(pending)
-            pending.clear()
-    if pending:
-        yield bytes(pending)
 
 
 def _complete_parts(folder: Path) -> list[PartStat]:
