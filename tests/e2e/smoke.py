@@ -18,7 +18,6 @@ from pathlib import Path
 
 from tests.e2e.cluster import Cluster, layout, running
 from tests.e2e.instance import Instance, instance
-from tests.e2e.production import fresh_engines
 from tests.e2e.steps import accounts, discovery, live_updates, platform, playback, social, uploads, visibility
 from tests.e2e.world import Step, open_world
 
@@ -42,6 +41,8 @@ async def _embedded(folder: Path) -> AsyncIterator[Instance]:
 
 @asynccontextmanager
 async def _production(folder: Path) -> AsyncIterator[Cluster]:
+    from tests.e2e.production import fresh_engines
+
     async with fresh_engines() as engines:
         async with running(layout(folder / "cluster", engines, {})) as started:
             yield started

@@ -1,0 +1,208 @@
+"""A steady load through GraphQL by people who keep a book of what was acknowledged, over several gateways."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from launcher.demo.client import ApiClient, Json, RequestFailed
+from svc_kit.ending import cancel_all
+from tests.e2e.ledger import Ledger, Operation
+from tests.e2e.world import PASSWORD
+
+FEED = """query ($after: String) {
+  feed(first: 10, after: $after) { stale edges { cursor node { id } } pageInfo { hasNextPage } } }"""
+POLL_S, LOG_IN_S = 0.25, 300.0
+HONEST = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RATE_LIMITED"}
+"""What a write may be refused with while a dependency is down."""
+
+
+class Balancer:
+    """Chooses among gateways as a load balancer would: those whose `/readyz` is 200."""
+
+    def __init__(self, bases: Sequence[str], dice: random.Random) -> None:
+        self._bases = list(bases)
+        self._dice = dice
+        self._ready = list(bases)
+
+    def pick(self) -> str:
+        """The GraphQL endpoint for the next request."""
+        return f"{self._dice.choice(self._ready or self._bases)}/graphql"
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """Ask all of them again and again while the block lasts."""
+        async with httpx.AsyncClient(timeout=2) as http:
+            task = asyncio.create_task(self._follow(http))
+            try:
+                yield
+            finally:
+                await cancel_all([task])
+
+    async def _follow(self, http: httpx.AsyncClient) -> None:
+        while True:
+            answers = await asyncio.gather(*(_is_ready(http, base) for base in self._bases))
+            self._ready = [base for base, ready in zip(self._bases, answers, strict=True) if ready]
+            await asyncio.sleep(POLL_S)
+
+
+async def _is_ready(http: httpx.AsyncClient, base: str) -> bool:
+    try:
+        return (await http.get(f"{base}/readyz")).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+class BalancedClient(ApiClient):
+    """A client whose every request goes to a gateway that is ready."""
+
+    def __init__(self, balancer: Balancer, client_id: str) -> None:
+        super().__init__(balancer.pick(), client_id=client_id, timeout_s=20)
+        self._balancer = balancer
+
+    async def raw(self, query: str, variables: Mapping[str, Any] | None = None) -> Json:
+        """See `ApiClient.raw`; where no connection could be made, nothing was sent, and another gateway is tried."""
+        for _ in range(3):
+            self.url = self._balancer.pick()
+            with suppress(httpx.ConnectError):
+                return await super().raw(query, variables)
+            await asyncio.sleep(POLL_S)
+        self.url = self._balancer.pick()
+        return await super().raw(query, variables)
+
+
+@dataclass(slots=True)
+class Seen:
+    """What people saw."""
+
+    reads: int = 0
+    stale: int = 0
+    empty: int = 0
+    failed_reads: Counter[str] = field(default_factory=Counter)
+    read_s: list[float] = field(default_factory=list)
+    writes: int = 0
+    failed_writes: Counter[str] = field(default_factory=Counter)
+    without_hint: Counter[str] = field(default_factory=Counter)
+    """Refused writes whose error said nothing of when to try again."""
+
+    @property
+    def p99_read_ms(self) -> float:
+        """Of answered reads."""
+        ordered = sorted(self.read_s)
+        return round(1000 * ordered[int(0.99 * (len(ordered) - 1))], 1) if ordered else 0.0
+
+
+class BookedLedger(Ledger):
+    """A ledger that also counts how writes failed."""
+
+    seen: Seen
+
+    async def attempt(self, operation: Operation, people: dict[str, ApiClient]) -> bool:
+        """See `Ledger.attempt`. What is refused without being honest about it is counted as such."""
+        try:
+            await people[operation.person].mutate(operation.name, operation.fields, **operation.input)
+        except (httpx.TransportError, ValueError) as error:
+            self.seen.failed_writes[type(error).__name__] += 1
+        except RequestFailed as error:
+            for problem in error.errors:
+                extensions = problem.get("extensions") or {}
+                code = str(problem.get("code") or extensions.get("code"))
+                self.seen.failed_writes[f"{operation.name} {code}"] += 1
+                if code in HONEST and "retryAfterMs" not in extensions:
+                    self.seen.without_hint[f"{operation.name} {code}"] += 1
+        else:
+            operation.book(self)
+            self.acknowledged += 1
+            self.seen.writes += 1
+            return True
+        self.pending.append(operation)
+        return False
+
+
+class Load:
+    """People at work. `watch()` begins a new count of what they see."""
+
+    def __init__(self, people: dict[str, ApiClient], videos: list[str], dice: random.Random) -> None:
+        self.people = people
+        self.videos = videos
+        self.ledger = BookedLedger(dice)
+        self.seen = self.ledger.seen = Seen()
+        self._dice = dice
+
+    def watch(self) -> Seen:
+        """A new, empty count."""
+        self.seen = self.ledger.seen = Seen()
+        return self.seen
+
+    @asynccontextmanager
+    async def running(self, pause_s: float = 0.05) -> AsyncIterator[None]:
+        """Work while the block lasts; then every operation that was begun has ended."""
+        stop = asyncio.Event()
+        tasks = [asyncio.create_task(self._person(name, stop, pause_s)) for name in self.people]
+        try:
+            yield
+        finally:
+            stop.set()
+            await asyncio.gather(*tasks)
+
+    async def _person(self, name: str, stop: asyncio.Event, pause_s: float) -> None:
+        client, logged_in_at, after = self.people[name], time.monotonic(), ""
+        while not stop.is_set():
+            if time.monotonic() - logged_in_at > LOG_IN_S:
+                logged_in_at = await self._log_in_again(name, logged_in_at)
+            after = await self._read(client, after)
+            await self._write(name)
+            await asyncio.sleep(pause_s * self._dice.uniform(0.5, 1.5))
+
+    async def _log_in_again(self, name: str, before: float) -> float:
+        try:
+            await self.people[name].log_in(name, PASSWORD)
+            return time.monotonic()
+        except (RequestFailed, httpx.TransportError):
+            return before + 5
+
+    async def _read(self, client: ApiClient, after: str) -> str:
+        began = time.monotonic()
+        try:
+            feed = (await client.query(FEED, {"after": after or None}))["feed"]
+        except RequestFailed as error:
+            self.seen.failed_reads[str(error.codes)] += 1
+            return ""
+        except (httpx.TransportError, ValueError) as error:
+            self.seen.failed_reads[type(error).__name__] += 1
+            return ""
+        self.seen.read_s.append(time.monotonic() - began)
+        self.seen.reads += 1
+        self.seen.stale += bool(feed["stale"])
+        self.seen.empty += not feed["edges"]
+        return str(feed["edges"][-1]["cursor"]) if feed["pageInfo"]["hasNextPage"] else ""
+
+    async def _write(self, name: str) -> None:
+        # What is open goes first: a person's operations keep their order.
+        mine = [operation for operation in self.ledger.pending if operation.person == name]
+        for operation in mine:
+            self.ledger.pending.remove(operation)
+            if not await self.ledger.attempt(operation, self.people):
+                return
+        await self.ledger.attempt(self.ledger.draw(name, self.people, self.videos), self.people)
+
+
+@asynccontextmanager
+async def crowd(bases: Sequence[str], names: Sequence[str], dice: random.Random) -> AsyncIterator[dict[str, ApiClient]]:
+    """Signed-up people over the gateways at `bases`."""
+    async with AsyncExitStack() as stack:
+        balancer = Balancer(bases, dice)
+        await stack.enter_async_context(balancer.following())
+        people: dict[str, ApiClient] = {}
+        for name in names:
+            people[name] = await stack.enter_async_context(BalancedClient(balancer, name))
+            await people[name].sign_up(name, PASSWORD, name.capitalize())
+        yield people
