@@ -1,8 +1,8 @@
-"""The contract of `FollowGraph`, for every adapter. Real servers by `REELGRAPH_TEST_GRAPH_URLS` (space-separated)."""
+"""The contract of `FollowGraph`, for every adapter: SQLite, and the servers that the environment names."""
 
 from __future__ import annotations
 
-import os
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,18 +12,18 @@ import pytest
 
 from graph_svc.follows.store import Degree, Edge, FollowGraph, FriendOfFriend, Neighbour
 from graph_svc.follows.stores import SCHEMES
-from svc_kit.backends import resolve
+from svc_kit.backends import migrate, resolve
+from tests.support.engines import server_url, servers
 
-SERVERS = [
-    pytest.param(url, marks=pytest.mark.servers) for url in os.environ.get("REELGRAPH_TEST_GRAPH_URLS", "").split()
-]
+SETTING = "REELGRAPH_GRAPH_URL"
 LATER = 2**62
 
 
-@pytest.fixture(params=["sqlite", *SERVERS])
+@pytest.fixture(params=["sqlite", *servers("neo4j")])
 async def graph(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[FollowGraph]:
-    url = f"sqlite:///{tmp_path / 'graph.db'}" if request.param == "sqlite" else request.param
-    opened = await resolve("REELGRAPH_GRAPH_URL", url, SCHEMES).open(url)
+    url = f"sqlite:///{tmp_path / 'graph.db'}" if request.param == "sqlite" else server_url(request.param)
+    await migrate(SETTING, url, SCHEMES)
+    opened = await resolve(SETTING, url, SCHEMES).open(url)
     await opened.replace((0, 0), None, [], LATER)
     yield opened
     await opened.close()
@@ -118,3 +118,112 @@ async def test_replace_leaves_what_happened_since_it_began(graph: FollowGraph) -
     await graph.apply([replace(stale, active=False, version=2, event_id=5000), Edge(1, 3, True, 1, 5001)])
     await graph.replace((0, 0), None, [stale], 4000)
     assert await graph.followees(1, 0, 10) == [Neighbour(3, 5001)]
+
+
+async def test_an_ended_follow_keeps_its_version_and_counts_nowhere(graph: FollowGraph) -> None:
+    await graph.apply([*edges((2, 9), (3, 9)), Edge(1, 9, True, 5, 50)])
+    await graph.apply([Edge(1, 9, False, 6, 60)])
+    await graph.apply([Edge(1, 9, True, 5, 50), Edge(1, 9, True, 4, 40)])
+    assert (await graph.degrees([9], 1))[9] == Degree(followers=2)
+    assert await graph.follower_ids(9, 0, 10) == [2, 3]
+    assert await graph.followees(1, 0, 10) == []
+    await graph.apply([Edge(1, 9, False, 8, 80)])
+    await graph.apply([Edge(1, 9, True, 7, 70)])
+    assert await graph.followers(9, 0, 1) == [Neighbour(3, 1001)]
+
+
+async def test_a_follow_whose_end_was_missed_is_as_new_as_its_last_beginning(graph: FollowGraph) -> None:
+    await graph.apply(edges((1, 9), (2, 9)))
+    await graph.apply([Edge(1, 9, True, 3, 3000)])
+    assert await graph.followers(9, 0, 10) == [Neighbour(1, 3000), Neighbour(2, 1001)]
+    assert await graph.followees(1, 0, 10) == [Neighbour(9, 3000)]
+
+
+async def test_writers_of_overlapping_batches_end_with_the_newest_of_each(graph: FollowGraph) -> None:
+    chance = random.Random(3)
+    people = range(1, 9)
+    changes = [
+        Edge(a, b, (v + a + b) % 2 == 1, v, v * 1000 + a * 10 + b) for a in people for b in people for v in range(1, 5)
+    ]
+
+    async def write(batches: list[list[Edge]]) -> None:
+        for batch in batches:
+            await graph.apply(batch)
+
+    shuffled = [chance.sample(changes, len(changes)) for _ in range(6)]
+    await asyncio.gather(*(write([order[i : i + 40] for i in range(0, len(order), 40)]) for order in shuffled))
+    expected = {(e.from_id, e.to_id): e.event_id for e in changes if e.version == 4 and e.active}
+    found = {(a, n.user_id): n.since_id for a in people for n in await graph.followees(a, 0, 100)}
+    assert found == expected
+    degrees = await graph.degrees(list(people))
+    assert {b: degrees[b].followers for b in people} == {b: sum(to == b for _, to in expected) for b in people}
+
+
+async def test_many_who_follow_one_account_at_once_are_all_counted(graph: FollowGraph) -> None:
+    fans = [Edge(i, 9, True, 1, i) for i in range(100, 500)]
+    await asyncio.gather(*(graph.apply(fans[i : i + 20]) for i in range(0, len(fans), 20)))
+    assert (await graph.degrees([9]))[9].followers == 400
+    assert await graph.follower_ids(9, 0, 1000) == [e.from_id for e in fans]
+
+
+async def test_pages_of_ten_thousand_followers_neither_repeat_nor_skip(graph: FollowGraph) -> None:
+    order = random.Random(5).sample(range(10_000, 20_000), 10_000)
+    await graph.apply([Edge(user_id, 9, True, 1, 1 + at) for at, user_id in enumerate(order)])
+    listed: list[int] = []
+    before = 0
+    while page := await graph.followers(9, before, 1700):
+        listed += [n.user_id for n in page]
+        before = page[-1].since_id
+    assert listed == order[::-1]
+    ids: list[int] = []
+    while found := await graph.follower_ids(9, ids[-1] if ids else 0, 3000):
+        ids += found
+    assert ids == sorted(order)
+    assert (await graph.degrees([9]))[9] == Degree(followers=10_000)
+
+
+async def test_the_most_followed_are_found_among_accounts_with_hundreds_of_followers(graph: FollowGraph) -> None:
+    await graph.apply([Edge(i, b, True, 1, i) for b in (7, 8, 9) for i in range(1000, 1100 + 100 * b)])
+    assert await graph.popular(2) == [(9, 1000), (8, 900)]
+    assert await graph.popular(10) == [(9, 1000), (8, 900), (7, 800)]
+    await graph.apply([Edge(i, 9, False, 2, i + 5000) for i in range(1000, 1950)])
+    assert await graph.popular(10) == [(8, 900), (7, 800), (9, 50)]
+
+
+async def test_replacing_everything_while_events_are_applied_loses_neither(graph: FollowGraph) -> None:
+    truth = [Edge(a, b, True, 1, 100 + a) for a in range(1, 41) for b in (50, 51, 52)]
+    await graph.apply([*truth, Edge(7, 99, True, 1, 5), Edge(8, 50, False, 2, 6)])
+    events = [Edge(a, 50, False, 2, 5000 + a) for a in range(1, 41, 2)] + edges(*((a, 60) for a in range(1, 41)))
+    events = [replace(e, event_id=max(e.event_id, 5000)) for e in events]
+
+    async def rebuild() -> None:
+        for i in range(0, len(truth), 30):
+            page = truth[i : i + 30]
+            after = (truth[i - 1].from_id, truth[i - 1].to_id) if i else (0, 0)
+            upto = (page[-1].from_id, page[-1].to_id) if i + 30 < len(truth) else None
+            await graph.replace(after, upto, page, 4000)
+
+    async def work() -> None:
+        for i in range(0, len(events), 5):
+            await graph.apply(events[i : i + 5])
+
+    await asyncio.gather(rebuild(), work())
+    assert await graph.follower_ids(50, 0, 100) == list(range(2, 41, 2))
+    assert await graph.follower_ids(51, 0, 100) == list(range(1, 41))
+    assert await graph.follower_ids(60, 0, 100) == list(range(1, 41))
+    assert await graph.follower_ids(99, 0, 100) == []
+
+
+async def test_replace_keeps_versions_of_ended_follows(graph: FollowGraph) -> None:
+    await graph.replace((0, 0), None, [Edge(1, 9, False, 4, 40), *edges((2, 9))], LATER)
+    await graph.apply([Edge(1, 9, True, 3, 30)])
+    assert await graph.follower_ids(9, 0, 10) == [2]
+    await graph.replace((0, 0), None, [], LATER)
+    await graph.apply([Edge(1, 9, True, 3, 30)])
+    assert await graph.follower_ids(9, 0, 10) == [1]
+
+
+async def test_replace_forgets_more_than_it_is_given(graph: FollowGraph) -> None:
+    await graph.apply([Edge(a, 9, True, 1, 10) for a in range(1, 12_001)])
+    await graph.replace((100, 0), (11_900, 9), [Edge(500, 9, True, 1, 10)], LATER)
+    assert await graph.follower_ids(9, 0, 20_000) == [*range(1, 100), 500, *range(11_901, 12_001)]

@@ -8,4 +8,8 @@ SCHEMES = {
     "postgresql": "graph_svc.follows.stores.sql_graph",
     "postgres": "graph_svc.follows.stores.sql_graph",
     "mysql": "graph_svc.follows.stores.sql_graph",
+    **dict.fromkeys(
+        ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc"),
+        "graph_svc.follows.stores.neo4j",
+    ),
 }

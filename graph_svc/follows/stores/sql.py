@@ -17,7 +17,6 @@ from sqlalchemy import (
     func,
     literal,
     select,
-    tuple_,
     union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graph_svc.follows.store import Edge, EdgeKind, Neighbour, Relation
 from graph_svc.follows.stores.tables import blocks, follows, mutes
 from svc_kit.caller import Caller
-from svc_kit.db import upsert
+from svc_kit.db import after, insert_new, upsert
 from svc_kit.uow import SqlTx, UnitOfWork, begin
 
 _Ends = tuple[Table, ColumnElement[int], ColumnElement[int]]
@@ -39,9 +38,17 @@ _TABLES: dict[EdgeKind, _Ends] = {
 class SqlFollowTx(SqlTx):
     """See `FollowTx`."""
 
+    def __init__(self, connection: AsyncConnection, uow: UnitOfWork, caller: Caller) -> None:
+        super().__init__(connection, uow, caller)
+        # No lock can be had on a row that is not there: whoever found none inserts it, or meets who was faster.
+        self._absent: set[tuple[EdgeKind, int, int]] = set()
+
     async def edge(self, kind: EdgeKind, from_id: int, to_id: int) -> Edge | None:
         row = (await self.connection.execute(_edge(kind, from_id, to_id).with_for_update())).one_or_none()
-        return None if row is None else _to_edge(row)
+        if row is None:
+            self._absent.add((kind, from_id, to_id))
+            return None
+        return _to_edge(row)
 
     async def put(self, kind: EdgeKind, edge: Edge) -> None:
         table, from_column, to_column = _TABLES[kind]
@@ -52,6 +59,10 @@ class SqlFollowTx(SqlTx):
             "version": edge.version,
             "event_id": edge.event_id,
         }
+        if (kind, edge.from_id, edge.to_id) in self._absent:
+            self._absent.discard((kind, edge.from_id, edge.to_id))
+            await insert_new(self.connection, table, [row])
+            return
         key = [column.name for column in table.primary_key]
         await self.connection.execute(
             upsert(self.uow.db, table, row, key=key, update=["active", "version", "event_id"])
@@ -108,7 +119,7 @@ class SqlFollowStore:
 
     async def follows_after(self, key: tuple[int, int], limit: int) -> Sequence[Edge]:
         _, from_column, to_column = _TABLES[EdgeKind.FOLLOW]
-        query = _edges(EdgeKind.FOLLOW).where(tuple_(from_column, to_column) > tuple_(*map(literal, key)))
+        query = _edges(EdgeKind.FOLLOW).where(after((from_column, to_column), key))
         async with self._uow.db.read() as connection:
             rows = await connection.execute(query.order_by(from_column, to_column).limit(limit))
             return [_to_edge(row) for row in rows]

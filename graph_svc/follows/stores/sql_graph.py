@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, delete, func, literal, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, case, delete, func, literal, not_, or_, select, union_all
 
 from graph_svc.follows.store import Degree, Edge, FriendOfFriend, Neighbour
 from graph_svc.follows.stores.tables import graph_edges
 from svc_kit.db import Database, connect, upsert
+from svc_kit.db import after as rows_after
 
 BATCH = 500
 MAX_FRIENDS = 1000
@@ -43,18 +44,16 @@ class SqlFollowGraph:
 
     async def apply(self, edges: Sequence[Edge]) -> None:
         for batch in _batches(_newest(edges)):
-            async with self._db.write() as connection:
-                await connection.execute(
-                    upsert(self._db, graph_edges, [_row(e) for e in batch], key=_KEY, update=_if_newer)
-                )
+            statement = upsert(self._db, graph_edges, [_row(e) for e in batch], key=_KEY, update=_if_newer)
+            await self._db.transact(lambda connection, statement=statement: connection.execute(statement))
 
     async def replace(
         self, after: tuple[int, int], upto: tuple[int, int] | None, edges: Sequence[Edge], before_id: int
     ) -> None:
-        key = tuple_(_G.follower_id, _G.followee_id)
-        inside = [key > tuple_(*map(literal, after)), _G.event_id < before_id]
+        key = (_G.follower_id, _G.followee_id)
+        inside = [rows_after(key, after), _G.event_id < before_id]
         if upto is not None:
-            inside.append(key <= tuple_(*map(literal, upto)))
+            inside += [_G.follower_id <= upto[0], not_(rows_after(key, upto))]
         kept = {(e.from_id, e.to_id) for e in edges}
 
         def unless_later(new: Any) -> Mapping[str, Any]:
