@@ -19,7 +19,9 @@ from rank_svc.scorers.encoding import encode_items
 from rank_svc.scorers.store import ModelRefused, ModelRepository, Scorer
 from rank_svc.settings import RankSettings
 from svc_kit.clock import Clock, now_ms
+from svc_kit.errors import AppError
 from svc_kit.telemetry import log
+from svc_kit.transient import is_transient
 
 PAGE = 1000
 VIEWERS_PAGE = 64
@@ -39,10 +41,17 @@ async def load_serving(models: ModelRepository, packaged: ModelRepository, open_
     ModelRefused when that can't either."""
     try:
         scorer = await models.load(await models.wanted())
-    except ModelRefused as error:
+    except (ModelRefused, AppError) as error:
+        if not _is_expected(error):
+            raise
         _log.error("model refused, the packaged version serves", error=str(error))
         scorer = await packaged.load(await packaged.wanted())
     return await _serving(scorer, open_index)
+
+
+def _is_expected(error: Exception) -> bool:
+    """A version that can't serve, or a server that can't be asked now: what served before serves on."""
+    return isinstance(error, ModelRefused) or is_transient(error)
 
 
 async def _serving(scorer: Scorer, open_index: OpenIndex) -> Serving:
@@ -177,7 +186,9 @@ class Refresh:
             if wanted != serving.version:
                 await self._switch(await self._models.load(wanted))
             self.refused = ""
-        except ModelRefused as error:
+        except (ModelRefused, AppError) as error:
+            if not _is_expected(error):
+                raise
             if str(error) != self.refused:
                 _log.error("model refused, the old version serves on", serving=serving.version, error=str(error))
             self.refused = str(error)

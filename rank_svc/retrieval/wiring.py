@@ -50,6 +50,7 @@ async def build_retrieval(context: RankContext, features: Features, models: Mode
     probe = RecallProbe(replica, settings)
 
     async def check_model() -> None:
+        await models.repository.check()
         if refresh.refused:
             raise ValueError(f"{replica.serving.version} serves instead: {refresh.refused}")
 

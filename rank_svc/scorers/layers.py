@@ -32,6 +32,10 @@ class LayeredModels:
             raise ModelRefused(f"version {version}: by now {wanted} should serve")
         return await place.load(version)
 
+    async def check(self) -> None:
+        for place in self._places:
+            await place.check()
+
     async def close(self) -> None:
         for place in self._places:
             await place.close()

@@ -174,7 +174,8 @@ class Scorer(Protocol):
     """One loaded version: both towers and the ranker. Never changes; safe for concurrent use.
 
     Vectors are compared by inner product. The answer for a row does not depend on the other rows of its batch.
-    Raises ValueError for arrays of wrong shape, `ModelRefused` when the model answers what is not finite.
+    Raises ValueError for arrays of wrong shape, `ModelRefused` when the model answers what is not finite, and where a
+    server runs it UNAVAILABLE when that can't answer now.
     """
 
     @property
@@ -195,7 +196,8 @@ class Scorer(Protocol):
         ...
 
     async def unload(self) -> None:
-        """Release the version's memory. Idempotent; calls after it raise `ModelRefused`."""
+        """Release the version's memory once calls under way have ended. Idempotent; calls after it raise
+        `ModelRefused`. A server that other replicas ask too keeps the version that should serve."""
         ...
 
 
@@ -208,7 +210,11 @@ class ModelRepository(Protocol):
 
     async def load(self, version: str) -> Scorer:
         """Load a version whole and try it on a few rows. Raises `ModelRefused` naming the file and the reason, and
-        then holds nothing of it; versions loaded before are untouched."""
+        then holds nothing of it; versions loaded before are untouched. UNAVAILABLE: a server can't be reached."""
+        ...
+
+    async def check(self) -> None:
+        """Raise UNAVAILABLE when nothing could be loaded or asked now."""
         ...
 
     async def close(self) -> None:

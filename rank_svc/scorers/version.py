@@ -70,7 +70,7 @@ def check_signature(
 ) -> None:
     """Raise ModelRefused unless inputs and output are what the layout and the manifest say. `path`: what declares
     them."""
-    shapes, width = _shapes(manifest), _width(manifest, model)
+    shapes, width = array_shapes(manifest), _width(manifest, model)
     for value in inputs:
         if value.name not in ALLOWED_INPUTS[model]:
             raise ModelRefused(f"{path}: there is no input {value.name}; see rank_svc/scorers/store.py")
@@ -91,7 +91,7 @@ class VersionScorer:
         self._models = models
         self._unloaded = False
         self._columns = [RANK_FEATURES.index(name) for name in manifest.ranker_features]
-        self._declared = _shapes(manifest)
+        self._declared = array_shapes(manifest)
 
     @property
     def info(self) -> ModelInfo:
@@ -184,7 +184,8 @@ def _arrays(batch: ItemBatch | UserBatch) -> Arrays:
     return {f.name: getattr(batch, f.name) for f in fields(batch)}
 
 
-def _shapes(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]:
+def array_shapes(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Every array that this version's models may take: (type, shape without the batch)."""
     features = {"features": ("float32", (len(manifest.ranker_features),))}
     return input_shapes(manifest.dimensions) | features
 

@@ -3,5 +3,7 @@
 SCHEMES = {
     "file": "rank_svc.scorers.stores.onnxruntime",
     "onnx": "rank_svc.scorers.stores.onnxruntime",
+    "triton": "rank_svc.scorers.stores.triton",
+    "triton+ssl": "rank_svc.scorers.stores.triton",
 }
 """URL scheme -> adapter module. Each has `async def open(url, threads) -> ModelRepository`."""

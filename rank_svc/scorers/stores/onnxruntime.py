@@ -50,6 +50,9 @@ class FileModels:
             check_signature(_path(folder, name), manifest, name, list(inputs), list(outputs))
         return folder, manifest, sessions
 
+    async def check(self) -> None:
+        return None
+
     async def close(self) -> None:
         return None
 

@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping, func, insert, select
 from rank_svc.scorers.store import ModelTx, Promotion
 from rank_svc.scorers.stores.tables import promotions
 from svc_kit.caller import Caller
+from svc_kit.leases import exclusive
 from svc_kit.uow import SqlTx, UnitOfWork, begin
 
 
@@ -17,12 +18,13 @@ class SqlModelTx(SqlTx):
     """See `ModelTx`."""
 
     async def promotion(self) -> Promotion | None:
+        # Two replicas that switch at once: the second waits, and finds it done.
+        await exclusive(self.uow.db, self.connection, "promotions")
         query = select(promotions).order_by(promotions.c.number.desc()).limit(1)
         row = (await self.connection.execute(query)).mappings().one_or_none()
         return None if row is None else _promotion(row)
 
     async def promote(self, promotion: Promotion) -> int:
-        # Two replicas that switch at once collide on the number, and the second finds it done when it tries again.
         number = (await self.connection.scalar(select(func.coalesce(func.max(promotions.c.number), 0))) or 0) + 1
         values = {"version": promotion.version, "previous": promotion.previous, "since_ms": promotion.since_ms}
         await self.connection.execute(insert(promotions).values(number=number, **values))
