@@ -40,7 +40,10 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: GraphSettin
             *(job for domain in domains for job in domain.workers),
         ],
         rebuilds={name: rebuild for domain in domains for name, rebuild in domain.rebuilds.items()},
-        checks={"graph database": db.check},
+        checks={
+            "graph database": db.check,
+            **{name: check for domain in domains for name, check in domain.checks.items()},
+        },
     )
 
 

@@ -37,6 +37,7 @@ class Domain:
     prunes: Sequence[Prune] = ()
     """What is forgotten after a while."""
     rebuilds: Mapping[str, Callable[[], Awaitable[int]]] = field(default_factory=dict)
+    checks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
+from typing import Final
 
 from google.protobuf.message import Message
 
@@ -12,6 +14,9 @@ from reelgraph.events.v1 import follow_pb2 as events
 from svc_kit.caller import Caller
 from svc_kit.errors import AppError, Reason, invalid, not_found
 from svc_kit.uow import UnitOfWork, idempotent
+
+COUNTS_S: Final = 1.0
+"""How long a command waits for the numbers that its answer shows, before it goes on without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +92,18 @@ class FollowCommands:
             raise invalid("user_id", f"You can't {verb} yourself.")
         if not await self._accounts.existing([user_id]):
             raise not_found("user_id", "account")
+        return viewer, await self._degree(user_id, viewer)
+
+    async def _degree(self, user_id: int, viewer: int) -> Degree | None:
         try:
-            return viewer, (await self._graph.degrees([user_id], viewer))[user_id]
+            async with asyncio.timeout(COUNTS_S):
+                return (await self._graph.degrees([user_id], viewer))[user_id]
+        except TimeoutError:
+            return None
         except AppError as error:
             if error.reason is not Reason.UNAVAILABLE:
                 raise
-            return viewer, None
+            return None
 
     async def _reply(self, tx: FollowTx, viewer: int, user_id: int, degree: Degree | None) -> FollowResult:
         relation = await tx.relation(viewer, user_id)

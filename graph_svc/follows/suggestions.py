@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from graph_svc.follows.popular import PopularAccounts
 from graph_svc.follows.queries import FollowQueries
 from graph_svc.follows.store import FollowGraph, FriendOfFriend, Neighbour
 from svc_kit.paging import TokenSigner, page_size
@@ -57,8 +58,11 @@ class _Candidate:
 class SuggestionQueries:
     """Friends of friends, then who follows the viewer, then who is popular."""
 
-    def __init__(self, graph: FollowGraph, follows: FollowQueries, tokens: TokenSigner) -> None:
+    def __init__(
+        self, graph: FollowGraph, popular: PopularAccounts, follows: FollowQueries, tokens: TokenSigner
+    ) -> None:
         self._graph = graph
+        self._popular = popular
         self._follows = follows
         self._tokens = tokens
 
@@ -69,7 +73,7 @@ class SuggestionQueries:
         friends, followers, popular = await asyncio.gather(
             self._graph.friends_of_friends(viewer_id, MAX_CANDIDATES),
             self._graph.followers(viewer_id, 0, MAX_CANDIDATES),
-            self._graph.popular(MAX_CANDIDATES),
+            self._popular.get(),
         )
         candidates = await self._allowed(viewer_id, _ranked(friends, followers, popular))
         rest = [c for c in candidates if c.place > after]

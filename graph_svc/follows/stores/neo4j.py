@@ -58,10 +58,6 @@ class Neo4jFollowGraph:
         """Close the connections."""
         await self._server.close()
 
-    async def check(self) -> None:
-        """Raise when the server does not answer."""
-        await self._server.check()
-
     async def apply(self, edges: Sequence[Edge]) -> None:
         await self._take_over(edges, lambda edge, held: edge.version > held.version)
 

@@ -126,10 +126,6 @@ class Server:
         """Close all connections."""
         await self._driver.close()
 
-    async def check(self) -> None:
-        """Raise unless the server answers."""
-        await self.read(Query("RETURN 1", timeout=READ_S), {})
-
     async def read(
         self, statement: Query, parameters: Mapping[str, Any], *, within_s: float = READ_S
     ) -> Sequence[Sequence[Any]]:
