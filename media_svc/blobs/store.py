@@ -108,7 +108,8 @@ class BlobStore(Protocol):
         ...
 
     async def drop_parts(self, handle: str) -> None:
-        """Remove all parts; none there is fine. Parts on their way are refused from now on."""
+        """Remove all parts; none there is fine. A part that is on its way just now may still arrive: dropping again
+        removes it, and `abandoned_parts` tells of it."""
         ...
 
     async def abandoned_parts(self, begun_before_ms: int) -> Sequence[str]:
