@@ -95,16 +95,17 @@ class BenchPlatform(Platform):
 
 @asynccontextmanager
 async def test_platform(
-    folder: Path, *, clock: Clock | None = None, channels: Channels | None = None
+    folder: Path, *, clock: Clock | None = None, channels: Channels | None = None, **engines: str
 ) -> AsyncIterator[BenchPlatform]:
-    """A platform whose files lie in `folder`. `clock`: a `FakeClock` unless given."""
+    """A platform whose files lie in `folder`. `clock`: a `FakeClock` unless given. `engines`: URL settings by name, as
+    `graph_url`."""
     clock = clock or FakeClock()
     settings = PlatformSettings(
         data_dir=folder,
         public_url="http://media.test",
         secret=SecretStr(SECRET),
         service_token=SecretStr(SERVICE_TOKEN),
-        bus_url="memory://",
+        **{"bus_url": "memory://", **engines},  # type: ignore[arg-type]
     )
     async with AsyncExitStack() as stack:
         # A Unix socket's path is at most 107 bytes, and a test's folder may lie deep.

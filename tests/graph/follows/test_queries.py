@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from graph_svc.follows.stores.tables import graph_edges
+from graph_svc.follows.store import Edge, FollowGraph
 from reelgraph.graph.v1 import follows_pb2 as pb
 from svc_kit.errors import AppError, Reason
 from svc_kit.rpc.client import AS_SERVICE
-from tests.support.graph_world import ANNA, BEN, CLEO, DAN, EVE, GraphWorld, open_graph_world
+from tests.support.graph_world import ANNA, BEN, CLEO, DAN, EVE, NAMES, GraphWorld, open_graph_world
 
 
 async def follow(world: GraphWorld, *edges: tuple[int, int]) -> None:
@@ -43,26 +43,25 @@ async def test_followers_come_newest_first_and_pages_neither_repeat_nor_skip(wor
     assert ids(after_one) == [DAN, CLEO, BEN]
 
 
-async def test_viewers_find_their_own_follow_in_lists_before_the_graph_has_it(tmp_path: Any) -> None:
-    async with open_graph_world(tmp_path, workers=False) as world:
-        await follow(world, (BEN, ANNA), (BEN, CLEO))
-        assert ids(await followers(world, ANNA, viewer=BEN)) == [BEN]
-        assert ids(await followers(world, ANNA, viewer=CLEO)) == []
-        assert await followees(world, BEN, viewer=BEN) == [CLEO, ANNA]
-        request = pb.BatchGetFollowCountsRequest(user_ids=[BEN, ANNA])
-        counts = (await world.call(world.follows.BatchGetFollowCounts, request, BEN)).counts
-        assert [(c.follower_count, c.followee_count) for c in counts] == [(0, 2), (1, 0)]
+async def test_viewers_find_their_own_follow_in_lists_before_the_graph_has_it(idle_world: GraphWorld) -> None:
+    world = idle_world
+    await follow(world, (BEN, ANNA), (BEN, CLEO))
+    assert ids(await followers(world, ANNA, viewer=BEN)) == [BEN]
+    assert ids(await followers(world, ANNA, viewer=CLEO)) == []
+    assert await followees(world, BEN, viewer=BEN) == [CLEO, ANNA]
+    request = pb.BatchGetFollowCountsRequest(user_ids=[BEN, ANNA])
+    counts = (await world.call(world.follows.BatchGetFollowCounts, request, BEN)).counts
+    assert [(c.follower_count, c.followee_count) for c in counts] == [(0, 2), (1, 0)]
 
 
-async def test_an_ended_follow_is_gone_from_its_viewers_lists_though_the_graph_still_has_it(tmp_path: Any) -> None:
-    async with open_graph_world(tmp_path, workers=False) as world:
-        for follower in (CLEO, BEN, DAN):
-            edge = {"follower_id": follower, "followee_id": ANNA, "active": True, "version": 1, "event_id": follower}
-            async with world.db.write() as connection:
-                await connection.execute(graph_edges.insert().values(edge))
-        page = await followers(world, ANNA, viewer=BEN, page_size=1)
-        assert ids(page) == [DAN]
-        assert ids(await followers(world, ANNA, viewer=BEN, page_token=page.next_page_token)) == [CLEO]
+async def test_an_ended_follow_is_gone_from_its_viewers_lists_though_the_graph_still_has_it(
+    idle_world: GraphWorld, graph: FollowGraph
+) -> None:
+    world = idle_world
+    await graph.apply([Edge(follower, ANNA, True, 1, follower) for follower in (CLEO, BEN, DAN)])
+    page = await followers(world, ANNA, viewer=BEN, page_size=1)
+    assert ids(page) == [DAN]
+    assert ids(await followers(world, ANNA, viewer=BEN, page_token=page.next_page_token)) == [CLEO]
 
 
 async def test_accounts_blocked_either_way_are_left_out_of_lists(world: GraphWorld) -> None:
@@ -186,31 +185,28 @@ async def test_blocked_muted_and_just_followed_accounts_are_not_suggested(world:
     assert await suggestions(world, ANNA) == []
 
 
-async def all_edges(world: GraphWorld) -> list[tuple[Any, ...]]:
-    async with world.db.read() as connection:
-        return sorted(tuple(row) for row in (await connection.execute(graph_edges.select())).all())
+async def all_edges(graph: FollowGraph) -> set[tuple[int, int, int]]:
+    return {(a, n.user_id, n.since_id) for a in NAMES for n in await graph.followees(a, 0, 100)}
 
 
-async def test_a_replay_of_the_whole_log_and_a_rebuild_change_nothing(world: GraphWorld) -> None:
+async def test_a_replay_of_the_whole_log_and_a_rebuild_change_nothing(world: GraphWorld, graph: FollowGraph) -> None:
     await follow(world, (BEN, ANNA), (CLEO, ANNA), (ANNA, BEN))
     await world.call(world.follows.UnfollowUser, pb.UnfollowUserRequest(user_id=ANNA), BEN)
     await world.call(world.follows.BlockUser, pb.BlockUserRequest(user_id=CLEO), ANNA)
     await world.settle()
-    before = await all_edges(world)
+    before = await all_edges(graph)
     await world.replay()
-    assert await all_edges(world) == before
+    assert await all_edges(graph) == before
     assert await world.service.rebuilds["follow_graph"]() == 1
-    assert await all_edges(world) == before
+    assert await all_edges(graph) == before
 
 
-async def test_a_rebuild_repairs_what_was_lost_or_false(world: GraphWorld) -> None:
+async def test_a_rebuild_repairs_what_was_lost_or_false(world: GraphWorld, graph: FollowGraph) -> None:
     await follow(world, (BEN, ANNA), (CLEO, ANNA), (ANNA, BEN))
     await world.settle()
-    before = await all_edges(world)
-    false = {"follower_id": EVE, "followee_id": ANNA, "active": True, "version": 9, "event_id": 1}
-    async with world.db.write() as connection:
-        await connection.execute(graph_edges.delete().where(graph_edges.c.follower_id == BEN))
-        await connection.execute(graph_edges.update().values(active=False))
-        await connection.execute(graph_edges.insert().values(false))
+    before = await all_edges(graph)
+    assert len(before) == 3
+    await graph.replace((0, 0), None, [Edge(EVE, ANNA, True, 9, 1), Edge(CLEO, ANNA, False, 9, 2)], 2**62)
+    assert await all_edges(graph) == {(EVE, ANNA, 1)}
     await world.service.rebuilds["follow_graph"]()
-    assert await all_edges(world) == before
+    assert await all_edges(graph) == before
