@@ -94,6 +94,16 @@ class Held:
     popularity: int
 
 
+class Turn(Protocol):
+    """The right to write an index, which one process has at a time. Engines that can't tell a late write from an early
+    one write under it alone."""
+
+    def __call__(self) -> AbstractAsyncContextManager[None]:
+        """Have it inside the context, however many do in this process. Raises UNAVAILABLE when another process keeps
+        it."""
+        ...
+
+
 class IndexWriter(Protocol):
     """Takes changes."""
 
@@ -104,7 +114,10 @@ class IndexWriter(Protocol):
 
 
 class SearchIndex(IndexWriter, Protocol):
-    """Full-text search. Every adapter passes `tests/contract/test_search_index.py`."""
+    """Full-text search. Every adapter passes `tests/contract/test_search_index.py`.
+
+    Any number of processes may open the same index: all see what any wrote, and one writes at a time, while the others
+    wait for a few seconds."""
 
     async def search(self, query: str, kinds: Sequence[Kind], limit: int, offset: int = 0) -> Sequence[Hit]:
         """Documents of `kinds`, best first, from number `offset` on. The last word also matches as a prefix; words of 4

@@ -28,11 +28,13 @@ class SqlHashtagStore:
         self._clock = clock
 
     async def apply(self, videos: Sequence[TaggedVideo]) -> Sequence[HashtagRow]:
-        async with self._db.write() as connection:
+        async def apply(connection: AsyncConnection) -> Sequence[HashtagRow]:
             wanted = await self._newest(connection, videos)
             await self._put(connection, list(wanted.values()))
             touched = await self._names_of(connection, [video.video_id for video in videos])
             return await self._rows(connection, touched)
+
+        return await self._db.transact(apply)
 
     async def _newest(self, connection: AsyncConnection, videos: Sequence[TaggedVideo]) -> dict[int, TaggedVideo]:
         """Those that are not older than what was taken in, one a video."""
@@ -111,7 +113,7 @@ class SqlHashtagStore:
 
     async def videos(self, name: str, limit: int, before: Place | None = None) -> Sequence[Place]:
         h = hashtag_videos
-        query = select(h.c.published_at_ms, h.c.video_id).where(h.c.name == name, h.c.present.is_(True))
+        query = select(h.c.published_at_ms, h.c.video_id).where(h.c.name == name, h.c.present)
         if before is not None:
             at, video_id = before
             query = query.where(or_(h.c.published_at_ms < at, and_(h.c.published_at_ms == at, h.c.video_id < video_id)))
@@ -128,7 +130,7 @@ class SqlHashtagStore:
     async def hide_unlisted(self, after_id: int, last_id: int, listed: Sequence[int], before_ms: int) -> int:
         v, keep = tagged_videos, set(listed)
         query = select(v.c.video_id, v.c.version).where(
-            v.c.video_id > after_id, v.c.video_id <= last_id, v.c.shown.is_(True), v.c.written_at_ms < before_ms
+            v.c.video_id > after_id, v.c.video_id <= last_id, v.c.shown, v.c.written_at_ms < before_ms
         )
         async with self._db.write() as connection:
             rows = (await connection.execute(query)).all()
@@ -138,7 +140,7 @@ class SqlHashtagStore:
 
     async def recount(self) -> int:
         h, v = hashtags, hashtag_videos
-        counted = select(func.count()).where(v.c.name == h.c.name, v.c.present.is_(True)).scalar_subquery()
+        counted = select(func.count()).where(v.c.name == h.c.name, v.c.present).scalar_subquery()
         statement = update(h).where(h.c.video_count != counted).values(video_count=counted, version=h.c.version + 1)
         async with self._db.write() as connection:
             return int((await connection.execute(statement)).rowcount)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Index, Table
 
 from feed_svc.schema import metadata
+from svc_kit.db import ordered_text
 
 NAME_CHARS = 100
 
@@ -20,7 +21,7 @@ tagged_videos = Table(
 hashtag_videos = Table(
     "hashtag_videos",
     metadata,
-    Column("name", String(NAME_CHARS), primary_key=True),
+    Column("name", ordered_text(NAME_CHARS), primary_key=True),
     Column("video_id", BigInteger, primary_key=True, autoincrement=False),
     Column("published_at_ms", BigInteger, nullable=False),
     Column("present", Boolean, nullable=False),
@@ -34,7 +35,7 @@ Index("hashtag_videos_of_video", hashtag_videos.c.video_id)
 hashtags = Table(
     "hashtags",
     metadata,
-    Column("name", String(NAME_CHARS), primary_key=True),
+    Column("name", ordered_text(NAME_CHARS), primary_key=True),
     Column("video_count", BigInteger, nullable=False),
     Column("version", BigInteger, nullable=False),
 )

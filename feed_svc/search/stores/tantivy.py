@@ -1,16 +1,24 @@
 """The embedded search index: `tantivy:///folder` or `file:///folder`.
 
 The folder holds generations, each an index, and `current`, the name of the one in use. A rebuild fills a new generation
-and makes it `current` by a rename. One process writes; any number read.
+and makes it `current` by a rename.
+
+Any number of processes may share the folder. All read, and see a commit with their next search. One writes at a time,
+by the lock of the generation, which ends with its process; whoever wrote gives it back when it has nothing more to
+write, and after a while in any case. A rebuild keeps it until the new generation is in place, so that nothing is
+written past it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +27,7 @@ from urllib.parse import unquote, urlsplit
 import anyio.to_thread
 from anyio import CapacityLimiter
 
-from feed_svc.search.store import Change, Held, Hit, IndexWriter, Key, Kind
+from feed_svc.search.store import Change, Held, Hit, IndexWriter, Key, Kind, Turn
 from feed_svc.search.stores.tantivy_generation import Generation
 from feed_svc.search.stores.tantivy_query import SCHEMA_VERSION
 from svc_kit.errors import unavailable
@@ -28,10 +36,14 @@ T = TypeVar("T")
 
 READ_THREADS = 2
 MAX_WAITING_CHANGES = 20_000
+IDLE_S = 0.5
+"""Without a write for so long, the lock is given back: taking it again costs half a commit."""
+MOST_HELD_S = 2.0
+ATTEMPTS = 3
 
 
-async def open(url: str) -> TantivyIndex:
-    """The index in the folder of `url`; an empty one where there is none."""
+async def open(url: str, turn: Turn | None = None) -> TantivyIndex:
+    """The index in the folder of `url`; an empty one where there is none. It needs no `turn`: it has a lock."""
     parts = urlsplit(url)
     folder = Path(unquote(parts.netloc + parts.path))
     return await anyio.to_thread.run_sync(TantivyIndex, folder)
@@ -48,7 +60,10 @@ class TantivyIndex:
         self._turn = asyncio.Lock()
         self._waiting: list[tuple[Sequence[Change], asyncio.Future[None]]] = []
         self._fresh: Generation | None = None
+        self._switching = threading.Lock()
         self._live = self._open_current()
+        self._wrote_at = self._held_from = 0.0
+        self._giving_back: asyncio.Task[None] | None = None
 
     # ---- Reading ------------------------------------------------------------------------------------------------
 
@@ -66,15 +81,24 @@ class TantivyIndex:
 
     async def _read(self, question: Callable[[Generation], T]) -> T:
         def ask() -> T:
-            # Another process may have put a new generation in place.
-            if self._current_name() != self._live.folder.name:
-                self._live = self._open_current()
-            return question(self._live)
+            for attempt in range(ATTEMPTS):
+                with suppress(OSError, ValueError):
+                    return question(self._follow())
+                if attempt == ATTEMPTS - 1:
+                    break
+            return question(self._follow())
 
         try:
             return await anyio.to_thread.run_sync(ask, limiter=self._readers)
         except (OSError, ValueError) as error:
             raise unavailable("The search index can't be read.") from error
+
+    def _follow(self) -> Generation:
+        """The generation in use: another process may have put a new one in place."""
+        with self._switching:
+            if self._current_name() != self._live.folder.name:
+                self._live = self._open_current()
+            return self._live
 
     # ---- Writing ------------------------------------------------------------------------------------------------
 
@@ -96,8 +120,9 @@ class TantivyIndex:
         changes = [change for some, _ in batch for change in some]
         error: BaseException | None = unavailable("The search index was closed.")
         try:
-            for generation in filter(None, (self._live, self._fresh)):
-                await self._on_writer(partial(generation.write, changes))
+            await self._on_writer(partial(self._write_live, changes))
+            if self._fresh is not None:
+                await self._on_writer(partial(self._fresh.write, changes))
             error = None
         except Exception as failure:
             error = failure
@@ -105,6 +130,40 @@ class TantivyIndex:
             for _, done in batch:
                 if not done.done():
                     done.set_exception(error) if error else done.set_result(None)
+            self._give_back_soon()
+
+    def _write_live(self, changes: Sequence[Change]) -> None:
+        self._held_live().write(changes)
+
+    def _held_live(self) -> Generation:
+        """The generation in use, its lock taken."""
+        for _ in range(ATTEMPTS):
+            with suppress(OSError, ValueError):  # Replaced and removed meanwhile.
+                live = self._follow()
+                live.hold()
+                if self._current_name() == live.folder.name:
+                    return live
+                live.close()
+        raise unavailable("The search index can't be written.")
+
+    def _give_back_soon(self) -> None:
+        """Have the lock given back when nothing is written any more, or others have waited long enough."""
+        now = asyncio.get_running_loop().time()
+        self._wrote_at = now
+        if self._giving_back is None or self._giving_back.done():
+            self._held_from = now
+            self._giving_back = asyncio.create_task(self._give_back())
+
+    async def _give_back(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = min(self._wrote_at + IDLE_S, self._held_from + MOST_HELD_S)
+            await asyncio.sleep(max(due - loop.time(), 0.01))
+            if self._fresh is None and loop.time() >= due:
+                async with self._turn:
+                    if self._fresh is None:
+                        await self._on_writer(self._live.close)
+                        return
 
     async def _on_writer(self, work: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(work, limiter=self._writers)
@@ -113,19 +172,20 @@ class TantivyIndex:
 
     @asynccontextmanager
     async def rebuild(self) -> AsyncIterator[IndexWriter]:
-        if self._fresh is not None:
-            raise unavailable("The search index is being rebuilt already.")
-        fresh = self._fresh = await self._on_writer(lambda: Generation(self._folder / self._next_name()))
+        async with self._turn:
+            if self._fresh is not None:
+                raise unavailable("The search index is being rebuilt already.")
+            fresh = self._fresh = await self._on_writer(self._begin_rebuild)
         try:
             yield _Filling(self, fresh)
             async with self._turn:
-                old = self._live
-                await self._on_writer(lambda: self._put_in_place(fresh))
-                self._live, self._fresh = fresh, None
+                old = await self._on_writer(lambda: self._replace_by(fresh))
             # Searches that began on it are done in no time; what they still read stays open on their side.
             await self._on_writer(lambda: _drop(old))
+            self._give_back_soon()
         except BaseException:
             self._fresh = None
+            self._give_back_soon()
             if self._live is not fresh:
                 with anyio.CancelScope(shield=True):
                     await self._on_writer(lambda: _drop(fresh))
@@ -136,19 +196,45 @@ class TantivyIndex:
         async with self._turn:
             await self._on_writer(partial(generation.write, changes))
 
+    def _begin_rebuild(self) -> Generation:
+        live = self._held_live()
+        for left in self._folder.glob(f"v{SCHEMA_VERSION}-*"):
+            if left.name != live.folder.name:  # Of a rebuild that was killed: no other can be under way.
+                shutil.rmtree(left, ignore_errors=True)
+        return Generation(self._folder / self._next_name())
+
+    def _replace_by(self, fresh: Generation) -> Generation:
+        with self._switching:
+            old = self._live
+            self._put_in_place(fresh)
+            self._live, self._fresh = fresh, None
+        return old
+
     def _put_in_place(self, generation: Generation) -> None:
-        draft = self._folder / "current.new"
+        draft = self._folder / f"current.{uuid.uuid4().hex}"
         draft.write_text(generation.folder.name)
         os.replace(draft, self._folder / "current")
 
     def _open_current(self) -> Generation:
         name = self._current_name()
-        if not name.startswith(f"v{SCHEMA_VERSION}-"):
-            name = self._next_name()
-            generation = Generation(self._folder / name)
-            self._put_in_place(generation)
-            return generation
-        return Generation(self._folder / name)
+        if _schema_of(name) < SCHEMA_VERSION:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with self._making():
+                name = self._current_name()
+                if _schema_of(name) < SCHEMA_VERSION:
+                    generation = Generation(self._folder / self._next_name())
+                    self._put_in_place(generation)
+                    return generation
+        if _schema_of(name) > SCHEMA_VERSION:
+            raise unavailable("The search index was made by a newer version of this program.")
+        return Generation(self._folder / name, known=True)
+
+    @contextmanager
+    def _making(self) -> Iterator[None]:
+        """Processes that start together make one first generation."""
+        with (self._folder / "making").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _current_name(self) -> str:
         try:
@@ -161,6 +247,8 @@ class TantivyIndex:
         return f"v{SCHEMA_VERSION}-{max(numbers, default=0) + 1:06d}"
 
     async def close(self) -> None:
+        if self._giving_back is not None:
+            self._giving_back.cancel()
         async with self._turn:
             await self._on_writer(self._live.close)
 
@@ -179,3 +267,9 @@ class _Filling:
 def _drop(generation: Generation) -> None:
     generation.close()
     shutil.rmtree(generation.folder, ignore_errors=True)
+
+
+def _schema_of(name: str) -> int:
+    """The schema version in a generation's name; 0 for no name."""
+    number = name.partition("-")[0].removeprefix("v")
+    return int(number) if number.isdigit() else 0

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import tantivy
 
-from feed_svc.search.store import Change, Document, Held, Hit, Key, Kind, Put, Remove, SetAuthorNames, SetPopularity
+from feed_svc.search.entries import Entry, changed, from_json, renamed_authors, to_json, touched_keys
+from feed_svc.search.store import Change, Held, Hit, Key, Kind
 from feed_svc.search.stores.tantivy_query import build_query, build_schema, fields_of
 from svc_kit.errors import unavailable
 
 WRITER_HEAP_BYTES = 32_000_000
 MOST_VIDEOS_OF_AUTHOR = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """What is stored of a document; removed ones keep their version."""
-
-    document: Document
-    removed: bool = False
+LOCK_WAIT_S = 5.0
+LOCK_POLL_S = 0.02
 
 
 class Generation:
     """An index folder. Searches see what other processes wrote; writing takes the folder's lock at the first write."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, known: bool = False) -> None:
+        """`known`: it is there already, else FileNotFoundError."""
+        if known:
+            (folder / "meta.json").stat()
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._schema = build_schema()
@@ -40,41 +37,29 @@ class Generation:
         self._lock = threading.Lock()
         self._stamp = 0
 
+    @property
+    def has_writer(self) -> bool:
+        """Whether this process holds the folder's lock."""
+        return self._writer is not None
+
+    def hold(self) -> None:
+        """Take the folder's lock, which `close` gives back. Raises UNAVAILABLE when another process keeps it."""
+        with self._lock:
+            self._open_writer()
+
     def write(self, changes: Sequence[Change]) -> None:
         """Apply changes in one commit; nothing changed: none. See `IndexWriter.write`."""
         with self._lock:
-            before = self._entries(_keys_of(changes))
-            after = dict(before)
-            for change in changes:
-                self._apply(change, before, after)
-            changed = [entry for key, entry in after.items() if before.get(key) != entry]
-            if changed:
-                self._commit(changed)
+            # Versions are compared under the lock: another process may have written until it was had.
+            self._open_writer()
+            held = self._entries(touched_keys(changes))
+            for author_id in renamed_authors(changes):
+                held |= self._of_author(author_id)
+            entries = changed(held, changes)
+            if entries:
+                self._commit(entries.values())
 
-    def _apply(self, change: Change, before: dict[Key, _Entry], after: dict[Key, _Entry]) -> None:
-        match change:
-            case Put(document):
-                held = after.get(document.key)
-                if held is None or held.document.version < document.version:
-                    after[document.key] = _Entry(document)
-            case Remove(key, version):
-                held = after.get(key)
-                if held is None or held.document.version < version:
-                    after[key] = _Entry(Document(key, version), removed=True)
-            case SetPopularity(key, popularity):
-                held = after.get(key)
-                if held is not None and not held.removed:
-                    after[key] = _Entry(replace(held.document, popularity=popularity))
-            case SetAuthorNames(author_id, names):
-                for key, entry in self._of_author(author_id).items():
-                    before.setdefault(key, entry)
-                    after.setdefault(key, entry)
-                for key, entry in list(after.items()):
-                    document = entry.document
-                    if document.author_id == author_id and document.key[0] is Kind.VIDEO and not entry.removed:
-                        after[key] = _Entry(replace(document, author_names=names))
-
-    def _commit(self, entries: Iterable[_Entry]) -> None:
+    def _commit(self, entries: Iterable[Entry]) -> None:
         writer = self._open_writer()
         try:
             for entry in entries:
@@ -88,28 +73,31 @@ class Generation:
         self._index.reload()
 
     def _open_writer(self) -> Any:
-        if self._writer is None:
+        until = time.monotonic() + LOCK_WAIT_S
+        while self._writer is None:
             try:
                 self._writer = self._index.writer(heap_size=WRITER_HEAP_BYTES, num_threads=1)
             except ValueError as error:
-                raise unavailable("Another process is writing the search index.") from error
+                if time.monotonic() > until:
+                    raise unavailable("Another process is writing the search index.") from error
+                time.sleep(LOCK_POLL_S)
         return self._writer
 
-    def _entries(self, keys: Iterable[Key]) -> dict[Key, _Entry]:
+    def _entries(self, keys: Iterable[Key]) -> dict[Key, Entry]:
         searcher = self._fresh_searcher()
         found = {}
         for key in dict.fromkeys(keys):
             query = tantivy.Query.term_query(self._schema, "key", _joined(key))
             hits = searcher.search(query, limit=1, count=False).hits
             if hits:
-                found[key] = _entry(searcher.doc(hits[0][1])["body"][0])
+                found[key] = from_json(searcher.doc(hits[0][1])["body"][0])
         return found
 
-    def _of_author(self, author_id: int) -> dict[Key, _Entry]:
+    def _of_author(self, author_id: int) -> dict[Key, Entry]:
         searcher = self._fresh_searcher()
         query = tantivy.Query.term_query(self._schema, "author", str(author_id))
         hits = searcher.search(query, limit=MOST_VIDEOS_OF_AUTHOR, count=False).hits
-        entries = [_entry(searcher.doc(address)["body"][0]) for _, address in hits]
+        entries = [from_json(searcher.doc(address)["body"][0]) for _, address in hits]
         return {entry.document.key: entry for entry in entries}
 
     def search(self, text: str, kinds: Sequence[Kind], limit: int, offset: int) -> list[Hit]:
@@ -119,7 +107,7 @@ class Generation:
             return []
         searcher = self._fresh_searcher()
         found = searcher.search(query, limit=limit, offset=offset, count=False, weight_by_field="tie").hits
-        return [Hit(_entry(searcher.doc(address)["body"][0]).document.key, score) for score, address in found]
+        return [Hit(from_json(searcher.doc(address)["body"][0]).document.key, score) for score, address in found]
 
     def held(self, keys: Sequence[Key]) -> dict[Key, Held]:
         """See `SearchIndex.held`."""
@@ -148,39 +136,11 @@ class Generation:
                 self._writer = None
 
 
-def _keys_of(changes: Sequence[Change]) -> list[Key]:
-    keys = []
-    for change in changes:
-        match change:
-            case Put(document):
-                keys.append(document.key)
-            case Remove(key, _) | SetPopularity(key, _):
-                keys.append(key)
-    return keys
-
-
 def _joined(key: Key) -> str:
     return f"{key[0].value}:{key[1]}"
 
 
-def _stored(entry: _Entry, key: str) -> dict[str, Any]:
-    body = {**asdict(entry.document), "removed": entry.removed}
+def _stored(entry: Entry, key: str) -> dict[str, Any]:
     # A removed document has no kind to be found by.
     fields = {} if entry.removed else fields_of(entry.document)
-    return {"tie": 0.0, **fields, "key": key, "body": json.dumps(body, ensure_ascii=False)}
-
-
-def _entry(body: str) -> _Entry:
-    values: Mapping[str, Any] = json.loads(body)
-    kind, name = values["key"]
-    document = Document(
-        key=(Kind(kind), name),
-        version=values["version"],
-        names=tuple(values["names"]),
-        text=values["text"],
-        author_id=values["author_id"],
-        author_names=tuple(values["author_names"]),
-        popularity=values["popularity"],
-        created_at_ms=values["created_at_ms"],
-    )
-    return _Entry(document, values["removed"])
+    return {"tie": 0.0, **fields, "key": key, "body": to_json(entry)}
