@@ -1,0 +1,195 @@
+"""Sessions: connecting, prepared statements, requests at once, and the driver's errors as ours."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import acsylla
+from acsylla.errors import (
+    CassErrorLibNoHostsAvailable,
+    CassErrorLibUnableToSetKeyspace,
+    CassErrorServerBadCredentials,
+    CassErrorServerProtocolError,
+    CassException,
+)
+
+from svc_kit.backends import EngineUnusable
+from svc_kit.cassandra.address import Address
+from svc_kit.cassandra.rows import BadPageState, Page, Query
+from svc_kit.errors import AppError, unavailable
+from svc_kit.telemetry import log
+
+CONNECT_S = 3.0
+MIGRATE_S = 30.0
+RECONNECT_MS = 1000
+
+_log = log(__name__)
+
+
+class MissingKeyspace(EngineUnusable):
+    """The server can be used, but `migrate` has not run."""
+
+
+async def connect(address: Address, *, keyspace: bool = True, timeout_s: float = 0.0) -> Session:
+    """A session of a keyspace (or of none). Raises `EngineUnusable` with the reason."""
+    try:
+        cluster = acsylla.create_cluster(
+            list(address.hosts),
+            port=address.port,
+            username=address.username or None,
+            password=address.password or None,
+            connect_timeout=CONNECT_S,
+            request_timeout=timeout_s or address.timeout_s,
+            log_level="disabled",
+            consistency=address.consistency,
+            load_balance_dc_aware=address.datacenter or None,
+            exponential_reconnect_base_delay_ms=RECONNECT_MS // 4,
+            exponential_reconnect_max_delay_ms=RECONNECT_MS,
+            speculative_execution_policy=acsylla.SpeculativeExecutionPolicy(address.speculative_ms, 1)
+            if address.speculative_ms
+            else None,
+            application_name="reelgraph",
+            **_tls(address),
+        )
+        return Session(await cluster.create_session(keyspace=address.keyspace if keyspace else None), address)
+    except CassErrorServerBadCredentials:
+        raise EngineUnusable("wrong user name or password") from None
+    except CassErrorLibUnableToSetKeyspace:
+        raise MissingKeyspace(f"there is no keyspace {address.keyspace}: run `reelgraph migrate`") from None
+    except CassErrorLibNoHostsAvailable as error:
+        if address.datacenter and "datacenter" in str(error):
+            raise EngineUnusable(f"no node is in the data centre {address.datacenter}") from None
+        raise EngineUnusable("no node can be reached") from None
+    except CassException as error:
+        raise EngineUnusable(f"can't be connected to ({type(error).__name__})") from None
+
+
+def _tls(address: Address) -> dict[str, Any]:
+    if not address.tls:
+        return {}
+    try:
+        files = {
+            name: Path(path).read_text() if path else None
+            for name, path in (
+                ("ssl_trusted_cert", address.ca_file),
+                ("ssl_cert", address.cert_file),
+                ("ssl_private_key", address.key_file),
+            )
+        }
+    except OSError as error:
+        raise EngineUnusable(f"{error.filename} can't be read") from None
+    flags = acsylla.SSLVerifyFlags.PEER_IDENTITY if address.verify == "identity" else acsylla.SSLVerifyFlags.PEER_CERT
+    return {"ssl_enabled": True, "ssl_verify_flags": flags, **files}
+
+
+class Session:
+    """See `Rows`. A statement is prepared when it is first used; the driver prepares it again on a node that has
+    forgotten it. Every statement must be idempotent: the driver may send it to two nodes."""
+
+    def __init__(self, session: Any, address: Address) -> None:
+        self._session = session
+        self._prepared: dict[str, Any] = {}
+        self._preparing = asyncio.Lock()
+        self._slots = asyncio.Semaphore(address.in_flight)
+        # A bulk writer leaves places to readers.
+        self._writers = max(1, address.in_flight // 2)
+        self._deadline_s = address.timeout_s + CONNECT_S
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Of the server."""
+        return tuple(self._session.get_metadata().get_version())
+
+    async def select(self, query: str, values: Sequence[Any], *, size: int = 0, state: bytes = b"") -> Page:
+        bound = (await self._statement(query)).bind(values, page_size=size or None, page_state=state or None)
+        try:
+            result = await self._execute(bound)
+        except AppError as error:
+            if state and isinstance(error.__cause__, CassErrorServerProtocolError):
+                raise BadPageState from error
+            raise
+        rest = result.page_state() if result.has_more_pages() else b""
+        return Page([row.as_tuple() for row in result], rest)
+
+    async def select_each(self, queries: Iterable[Query], *, size: int = 0) -> list[Page]:
+        wanted = list(queries)
+        if len(wanted) == 1:
+            return [await self.select(*wanted[0], size=size)]
+        pages: list[Page | None] = [None] * len(wanted)
+
+        async def read(numbered: Iterator[tuple[int, Query]]) -> None:
+            for place, (query, values) in numbered:
+                pages[place] = await self.select(query, values, size=size)
+
+        numbered = enumerate(wanted)
+        await _together(read(numbered) for _ in range(min(self._writers, len(wanted))))
+        return [page for page in pages if page is not None]
+
+    async def write(self, statements: Iterable[Query]) -> None:
+        left = iter(statements)
+        ahead = list(itertools.islice(left, self._writers))
+        if len(ahead) == 1:
+            await self._write(ahead)
+        elif ahead:
+            shared = itertools.chain(ahead, left)
+            await _together(self._write(shared) for _ in ahead)
+
+    async def _write(self, statements: Iterable[Query]) -> None:
+        prepared, execute, slots = self._prepared, self._session.execute, self._slots
+        for query, values in statements:
+            bound = (prepared.get(query) or await self._statement(query)).bind(values)
+            bound.set_is_idempotent(True)
+            async with slots:
+                try:
+                    await execute(bound)
+                except CassException as error:
+                    raise _ours(error) from error
+
+    async def define(self, statement: str) -> None:
+        try:
+            await self._session.query(statement, timeout=MIGRATE_S)
+        except CassException as error:
+            raise _ours(error) from error
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def _execute(self, bound: Any) -> Any:
+        bound.set_is_idempotent(True)
+        async with self._slots:
+            try:
+                return await self._session.execute(bound)
+            except CassException as error:
+                raise _ours(error) from error
+
+    async def _statement(self, query: str) -> Any:
+        known = self._prepared.get(query)
+        if known is None:
+            async with self._preparing:
+                known = self._prepared.get(query)
+                if known is None:
+                    try:
+                        known = await self._session.create_prepared(query)
+                    except CassException as error:
+                        raise _ours(error) from error
+                    self._prepared[query] = known
+        return known
+
+
+async def _together(bodies: Iterable[Any]) -> None:
+    """Run all; the first error stops the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for body in bodies:
+                group.create_task(body)
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+
+
+def _ours(error: CassException) -> AppError:
+    _log.warning("cassandra refused a request", kind=type(error).__name__, error=str(error))
+    return unavailable("The store of histories can't be reached.")
