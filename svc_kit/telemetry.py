@@ -39,6 +39,8 @@ def configure_logging(level: str = "INFO", *, as_json: bool = True) -> None:
     root.setLevel(level.upper())
     for noisy in ("uvicorn.access", "aiosqlite", "alembic", "httpx", "httpcore", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # A line for each attempt of each connection to connect; what fails is logged by the adapter.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 TOPICS = ("account", "follow", "block", "engagement", "moderation", "video", "live", "watch", "feed", "model")
 """All topics. An event's topic is the first word of its body field."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One event on its way to the bus."""
+class Record(NamedTuple):
+    """One event on its way to the bus. A tuple, as is `Delivery`: tens of thousands a second are made of each."""
 
     topic: str
     key: int
@@ -24,8 +23,7 @@ class Record:
     """A serialised `reelgraph.events.v1.Event`, at most 1 MiB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One record as a consumer got it."""
 
     record: Record
@@ -95,8 +93,9 @@ class Bus(Protocol):
         ...
 
     async def publish(self, records: Sequence[Record]) -> None:
-        """Append, all or none for one (topic, partition). Durable on return. Raises `svc_kit.errors.AppError`
-        UNAVAILABLE when the bus can't take them now; then some may be in the log all the same."""
+        """Append, in order for each (topic, key). Durable on return. Raises `svc_kit.errors.AppError` UNAVAILABLE
+        when the bus can't take them now, within a bounded time; then some may be in the log all the same, and
+        publishing all of them again repeats those."""
         ...
 
     def consumer(self, group: str, topics: Sequence[str]) -> AbstractAsyncContextManager[Consumer]:

@@ -1,14 +1,12 @@
-"""What every adapter of the event bus does. A real broker joins by `REELGRAPH_TEST_KAFKA_URL`."""
+"""What every adapter of the event bus does."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import signal
 import subprocess
 import sys
-import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -22,6 +20,8 @@ from svc_kit.bus.port import Bus, Consumer, Delivery, Fenced, Record
 from svc_kit.bus.schemes import open_bus
 from svc_kit.clock import SystemClock
 from svc_kit.errors import AppError, Reason
+from tests.support.engines import server_url, servers
+from tests.support.kafka import kafka_url
 
 ROOT = Path(__file__).parents[2]
 _ids = itertools.count(1)
@@ -70,18 +70,15 @@ class Place:
         return await open_bus(self.url, SystemClock())
 
 
-ADAPTERS = ["memory", "sqlite"]
-if os.environ.get("REELGRAPH_TEST_KAFKA_URL"):
-    ADAPTERS.append("kafka")
-
-
-@pytest.fixture(params=ADAPTERS)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+@pytest.fixture(params=["memory", "sqlite", *servers("kafka")])
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     if request.param == "memory":
-        return Place("memory://?partitions=4", durable=False)
-    if request.param == "sqlite":
-        return Place(f"sqlite:///{tmp_path}/bus.db?partitions=4", durable=True)
-    return Place(f"{os.environ['REELGRAPH_TEST_KAFKA_URL']}?partitions=4&prefix={uuid.uuid4().hex}.", durable=True)
+        yield Place("memory://?partitions=4", durable=False)
+    elif request.param == "sqlite":
+        yield Place(f"sqlite:///{tmp_path}/bus.db?partitions=4", durable=True)
+    else:
+        async with kafka_url(server_url("kafka")) as url:
+            yield Place(url, durable=True)
 
 
 @pytest.fixture
