@@ -17,11 +17,13 @@ from media_svc.settings import MediaSettings
 from media_svc.transactions import MediaTransactions
 from media_svc.transcode.wiring import build_transcode
 from media_svc.uploads.wiring import build_uploads
+from media_svc.videos.store import VideoRow
 from media_svc.videos.wiring import build_videos
 from reelgraph.media.v1 import live_pb2, live_pb2_grpc
 from svc_kit.backends import resolve
 from svc_kit.bus.relay import OutboxRelay
 from svc_kit.db import connect
+from svc_kit.last_known import LastKnown
 from svc_kit.rpc.server import Servicer
 from svc_kit.service import Job, Platform, Service
 from svc_kit.settings import PlatformSettings
@@ -73,7 +75,9 @@ async def _context(platform: Platform, stack: AsyncExitStack, settings: MediaSet
             f"REELGRAPH_MEDIA_PART_BYTES={settings.part_bytes}: the blob store joins parts of at least "
             f"{blobs.least_part_bytes} bytes"
         )
-    return MediaContext(platform, settings, db, uow, MediaTransactions(uow), blobs, wakeups, _urls(platform, settings))
+    known = LastKnown(platform.cache, platform.clock, "video", VideoRow, lambda video: video.version)
+    intake = MediaTransactions(uow, known.remember)
+    return MediaContext(platform, settings, db, uow, intake, known, blobs, wakeups, _urls(platform, settings))
 
 
 async def _open_blobs(platform: Platform) -> BlobStore:

@@ -10,7 +10,9 @@ from media_svc.delivery.urls import UrlSigner
 from media_svc.settings import MediaSettings
 from media_svc.transactions import MediaTransactions
 from media_svc.uploads.queries import topic_of
+from media_svc.videos.store import VideoRow
 from svc_kit.db import Database
+from svc_kit.last_known import LastKnown
 from svc_kit.service import Platform
 from svc_kit.uow import UnitOfWork
 from svc_kit.wakeups import Wakeups
@@ -25,6 +27,7 @@ class MediaContext:
     db: Database
     uow: UnitOfWork
     intake: MediaTransactions
+    known_videos: LastKnown[VideoRow]
     blobs: BlobStore
     wakeups: Wakeups
     urls: UrlSigner

@@ -1,4 +1,4 @@
-"""Reads of accounts and sessions, all from truth."""
+"""Reads of accounts and sessions: from truth, but for public faces while truth is away."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from graph_svc.accounts.store import Account, AccountStore, Revocations, Session
+from graph_svc.accounts.store import Account, AccountStore, Faces, Revocations, Session
 from svc_kit.caller import Caller
 from svc_kit.clock import Clock, now_ms
 from svc_kit.paging import TokenSigner, page_size
@@ -26,8 +26,11 @@ class AccountPage:
 class AccountQueries:
     """Answers about accounts."""
 
-    def __init__(self, store: AccountStore, revocations: Revocations, pages: TokenSigner, clock: Clock) -> None:
+    def __init__(
+        self, store: AccountStore, faces: Faces, revocations: Revocations, pages: TokenSigner, clock: Clock
+    ) -> None:
         self._store = store
+        self._faces = faces
         self._revocations = revocations
         self._pages = pages
         self._clock = clock
@@ -35,7 +38,7 @@ class AccountQueries:
     async def by_id(self, ids: Sequence[int]) -> list[Account]:
         """Those that exist, in the order asked, each once."""
         wanted = list(dict.fromkeys(ids))
-        found = await self._store.accounts(wanted) if wanted else {}
+        found = await self._faces.accounts(wanted) if wanted else {}
         return [found[user_id] for user_id in wanted if user_id in found]
 
     async def by_username(self, usernames: Sequence[str]) -> list[Account]:

@@ -113,15 +113,19 @@ class AccountTx(Unit, Protocol):
         ...
 
 
-class AccountStore(Protocol):
+class Faces(Protocol):
+    """What everybody may know of accounts."""
+
+    async def accounts(self, ids: Sequence[int]) -> dict[int, Account]:
+        """Accounts by id; unknown ones are left out."""
+        ...
+
+
+class AccountStore(Faces, Protocol):
     """Accounts and sessions. Reads see every committed write."""
 
     def begin(self, caller: Caller) -> AbstractAsyncContextManager[AccountTx]:
         """A write transaction for `caller`'s command."""
-        ...
-
-    async def accounts(self, ids: Sequence[int]) -> dict[int, Account]:
-        """Accounts by id; unknown ones are left out."""
         ...
 
     async def ids_by_name(self, name_keys: Sequence[str]) -> dict[str, int]:

@@ -14,12 +14,15 @@ from graph_svc.accounts.sealing import Sealer
 from graph_svc.accounts.server import AccountServicer
 from graph_svc.accounts.sessions import SessionCommands
 from graph_svc.accounts.signing import AccessTokens, KeyRing
+from graph_svc.accounts.store import Account
 from graph_svc.accounts.stores.redis import RedisRevocations
+from graph_svc.accounts.stores.remembered import RememberedFaces
 from graph_svc.accounts.stores.rpc import RpcAvatarDirectory
 from graph_svc.accounts.stores.sql import SqlAccountStore, SqlKeyStore
 from graph_svc.accounts.upkeep import EVERY_S, AccountUpkeep
 from graph_svc.context import Domain, GraphContext
 from reelgraph.graph.v1 import accounts_pb2, accounts_pb2_grpc
+from svc_kit.last_known import LastKnown
 from svc_kit.limits import RateLimiter
 from svc_kit.paging import TokenSigner
 from svc_kit.periodic import every
@@ -66,7 +69,10 @@ async def build_accounts(context: GraphContext) -> Accounts:
         sealer=Sealer(secret, "refreshed sessions"),
         settings=settings,
     )
-    queries = AccountQueries(store, revocations, TokenSigner(secret, "pages of accounts"), clock)
+    known = LastKnown(platform.cache, clock, "account", Account, lambda account: account.version)
+    queries = AccountQueries(
+        store, RememberedFaces(store, known), revocations, TokenSigner(secret, "pages of accounts"), clock
+    )
     return Accounts(
         servicers=[
             Servicer(

@@ -10,6 +10,7 @@ from media_svc.uploads.stores.sql import SqlUploadStore
 from media_svc.videos.commands import VideoCommands
 from media_svc.videos.queries import VideoQueries
 from media_svc.videos.server import VideoServicer
+from media_svc.videos.stores.remembered import RememberedVideos
 from media_svc.videos.stores.rpc import RpcRelations
 from media_svc.videos.stores.sql import SqlVideoStore
 from media_svc.videos.worker import GROUP, TOPICS, VideoEvents
@@ -32,7 +33,8 @@ def build_videos(context: MediaContext) -> Videos:
     """`VideoService`, and what other services' events cause."""
     platform = context.platform
     relations = RpcRelations(platform.peer, platform.channels.graph)
-    queries = VideoQueries(SqlVideoStore(context.db), relations, TokenSigner(context.secret, "pages of videos"))
+    store = RememberedVideos(SqlVideoStore(context.db), context.known_videos)
+    queries = VideoQueries(store, relations, TokenSigner(context.secret, "pages of videos"))
     commands = VideoCommands(
         context.intake,
         queries,

@@ -14,6 +14,7 @@ from graph_svc.accounts.store import Account, RefreshToken, Session, SigningKey
 from graph_svc.accounts.stores.tables import accounts, interests, refresh_tokens, sessions, signing_keys, usernames
 from svc_kit.caller import Caller
 from svc_kit.db import upsert
+from svc_kit.leases import exclusive
 from svc_kit.uow import SqlTx, UnitOfWork, begin
 
 _ACCOUNT = select(
@@ -230,6 +231,7 @@ class SqlKeyStore:
         k = signing_keys.c
         newest = select(k.kid).order_by(k.active_at_ms.desc(), k.kid.desc()).limit(1)
         async with self._db.write() as connection:
+            await exclusive(self._db, connection, "signing-keys")
             if ((await connection.execute(newest)).scalar_one_or_none() or "") == newest_kid:
                 await connection.execute(insert(signing_keys).values(**asdict(key)))
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, Table, Text
-from sqlalchemy.dialects.mysql import VARCHAR
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
 
 from graph_svc.schema import metadata
-
-# MySQL would otherwise compare without accents; keys are folded already and compared byte by byte.
-_EXACT = String(255).with_variant(VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
+from svc_kit.db import blob
 
 usernames = Table(
     "usernames",
     metadata,
-    Column("name_key", _EXACT, primary_key=True),
+    Column("name_key", String(255), primary_key=True),
     Column("user_id", BigInteger, nullable=False),
 )
 
@@ -60,7 +57,7 @@ refresh_tokens = Table(
     Column("session_id", BigInteger, nullable=False),
     Column("used_at_ms", BigInteger),
     Column("used_key_hash", String(64), nullable=False),
-    Column("reply", LargeBinary, nullable=False),
+    Column("reply", blob(), nullable=False),
 )
 Index("ix_refresh_tokens_session", refresh_tokens.c.session_id)
 
@@ -69,6 +66,6 @@ signing_keys = Table(
     metadata,
     Column("kid", String(64), primary_key=True),
     Column("public_jwk", Text, nullable=False),
-    Column("sealed_private", LargeBinary, nullable=False),
+    Column("sealed_private", blob(), nullable=False),
     Column("active_at_ms", BigInteger, nullable=False),
 )

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, delete, func, select, update
 
 from media_svc.transcode.stores.tables import media_sets
 from media_svc.videos.store import VideoMedia, VideoRendition, VideoRow, VideoState, Visibility
 from media_svc.videos.stores.tables import author_videos, videos
 from media_svc.videos.visibility import EVERYBODY, audience_of
-from svc_kit.db import Database, upsert
+from svc_kit.db import Database, insert_new, upsert
 from svc_kit.uow import SqlTx
 
 
@@ -33,7 +33,7 @@ class SqlVideoTx(SqlTx):
         return [_video(row) for row in await self.connection.execute(select(videos).where(videos.c.set_id == set_id))]
 
     async def add_video(self, row: VideoRow) -> None:
-        await self.connection.execute(insert(videos).values(_values(row)))
+        await insert_new(self.connection, videos, [_values(row)])
         await self._list_video(row)
 
     async def save_video(self, row: VideoRow) -> None:
