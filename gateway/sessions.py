@@ -6,24 +6,26 @@ A socket or event stream belongs to its session: it outlives the access token an
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from gateway.clients import Clients
 from reelgraph.graph.v1 import accounts_pb2
 from svc_kit.auth import TokenVerifier
+from svc_kit.cache import Cache, CacheError
 from svc_kit.caller import ANONYMOUS, Caller
 from svc_kit.clock import Clock
 from svc_kit.errors import AppError, unauthenticated
 from svc_kit.rpc.client import AS_SERVICE, Peer
 from svc_kit.sessions import SessionCache
 from svc_kit.telemetry import log
+from svc_kit.transient import is_transient
 
 STATES_BATCH = 1000
 KEPT_ENDED = 20_000
+KEPT_STANDING = 50_000
+TRUSTED_S = 600.0
+"""How long a session is taken to stand while truth is away, as long as an access token lasts."""
 FIRST_PAUSE_S = 0.5
 MAX_PAUSE_S = 10.0
 _log = log(__name__)
@@ -32,7 +34,7 @@ _log = log(__name__)
 class Sessions:
     """Checks access tokens and keeps the open connections of each session."""
 
-    def __init__(self, verifier: TokenVerifier, clients: Clients, peer: Peer, cache: Redis, clock: Clock) -> None:
+    def __init__(self, verifier: TokenVerifier, clients: Clients, peer: Peer, cache: Cache, clock: Clock) -> None:
         self._verifier = verifier
         self._clients = clients
         self._peer = peer
@@ -40,6 +42,7 @@ class Sessions:
         self._clock = clock
         self._open: defaultdict[int, set[Callable[[], None]]] = defaultdict(set)
         self._ended: OrderedDict[int, None] = OrderedDict()
+        self._stood_at: OrderedDict[int, float] = OrderedDict()
 
     async def authenticate(self, authorization: str) -> Caller:
         """The caller of an `Authorization` header; anonymous without one. Raises UNAUTHENTICATED for a token that is
@@ -61,17 +64,41 @@ class Sessions:
         unknown = [number for number in session_ids if number not in states]
         try:
             states |= await self._cache.known(unknown)
-        except (RedisError, OSError) as error:
+        except CacheError as error:
             _log.warning("session cache failed", error=str(error))
         unknown = [number for number in unknown if number not in states]
         if unknown:
-            truth = await self.true_states(unknown)
-            states |= truth
-            try:
-                await self._cache.remember(truth)
-            except (RedisError, OSError) as error:
-                _log.warning("session cache failed", error=str(error))
+            states |= await self._asked(unknown)
+        self._note(states)
         return states
+
+    async def _asked(self, session_ids: Sequence[int]) -> dict[int, bool]:
+        """By truth; while that is away, sessions that stood within the last minutes still do. Raises UNAVAILABLE for
+        any other."""
+        try:
+            truth = await self.true_states(session_ids)
+        except AppError as error:
+            since = self._clock.monotonic() - TRUSTED_S
+            if not is_transient(error) or any(self._stood_at.get(number, since) <= since for number in session_ids):
+                raise
+            _log.warning("sessions are not checked", reason=error.reason.value)
+            return dict.fromkeys(session_ids, True)
+        try:
+            await self._cache.remember(truth)
+        except CacheError as error:
+            _log.warning("session cache failed", error=str(error))
+        return truth
+
+    def _note(self, states: Mapping[int, bool]) -> None:
+        """Remember which sessions stood just now."""
+        for number, stands in states.items():
+            if not stands:
+                self._stood_at.pop(number, None)
+                continue
+            self._stood_at[number] = self._clock.monotonic()
+            self._stood_at.move_to_end(number)
+            if len(self._stood_at) > KEPT_STANDING:
+                self._stood_at.popitem(last=False)
 
     async def true_states(self, session_ids: Sequence[int]) -> dict[int, bool]:
         """Whether sessions are active, by truth; raises UNAVAILABLE."""
@@ -104,6 +131,7 @@ class Sessions:
     def end(self, session_id: int) -> None:
         """A session is over: its connections end, and its tokens are refused here whatever the cache says."""
         self._ended[session_id] = None
+        self._stood_at.pop(session_id, None)
         self._ended.move_to_end(session_id)
         if len(self._ended) > KEPT_ENDED:
             self._ended.popitem(last=False)

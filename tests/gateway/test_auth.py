@@ -6,8 +6,8 @@ import base64
 import json
 
 import pytest
-from redis.exceptions import ConnectionError as RedisDown
 
+from tests.support.cache import take_down
 from tests.support.gateway_fakes import Bench
 
 VIEWER = "{ viewer { id user { username } sessions { current device } } trending { edges { cursor } } }"
@@ -103,11 +103,7 @@ async def test_session_states_come_from_the_cache_and_truth_is_asked_once(bench:
 async def test_with_the_cache_down_truth_is_asked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     me = bench.log_in(bench.world.add_user("ada").id)
 
-    async def fail(*_: object, **__: object) -> None:
-        raise RedisDown("down")
-
-    monkeypatch.setattr(bench.platform.cache, "get", fail)
-    monkeypatch.setattr(bench.platform.cache, "set", fail)
+    take_down(bench.platform.cache, monkeypatch)
 
     assert (await bench.data("{ viewer { id } }", token=me.token))["viewer"]
     bench.world.revoke(me.session_id, tell=False)
@@ -123,6 +119,34 @@ async def test_when_neither_cache_nor_truth_answers_it_fails_closed(bench: Bench
 
     assert body["errors"][0]["extensions"]["code"] == "UNAVAILABLE"
     assert "data" not in body
+
+
+async def test_while_truth_is_away_a_session_that_stood_a_moment_ago_goes_on_and_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, other = (bench.log_in(bench.world.add_user(name).id) for name in ("ada", "eve"))
+    await bench.data("{ viewer { id } }", token=known.token)
+
+    take_down(bench.platform.cache, monkeypatch)
+    bench.world.down.add("BatchGetSessionStates")
+
+    assert (await bench.data("{ __typename }", token=known.token)) == {"__typename": "Query"}
+    refused = await bench.query("{ __typename }", token=other.token)
+    assert refused["errors"][0]["extensions"]["code"] == "UNAVAILABLE"
+
+
+async def test_a_session_that_was_revoked_is_not_trusted_while_truth_is_away(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = bench.log_in(bench.world.add_user("ada").id)
+    await bench.data("{ viewer { id } }", token=me.token)
+    await bench.mutate("logOut", {}, "revokedSessionId", me.token)
+
+    take_down(bench.platform.cache, monkeypatch)
+    bench.world.down.add("BatchGetSessionStates")
+
+    body = await bench.query("{ __typename }", token=me.token)
+    assert body["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
 
 
 async def test_a_session_that_was_ended_here_is_refused_at_once(bench: Bench) -> None:
