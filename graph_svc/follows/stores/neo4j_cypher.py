@@ -84,7 +84,7 @@ REMOVE_ENDED: Final = "UNWIND $keys AS key MATCH ()-[r:UNFOLLOWED {followee: key
 # Lists come as one record with lists in it: the driver makes an object of each record.
 RANGE: Final = Query(
     """
-MATCH (a:Account) WHERE a.id >= $after_from AND a.id <= $upto_from
+MATCH (a:Account) USING INDEX a:Account(id) WHERE a.id >= $after_from AND a.id <= $upto_from
 MATCH (a)-[r:FOLLOWS|UNFOLLOWED]->()
 WHERE r.since < $before
   AND (a.id > $after_from OR r.followee > $after_to)

@@ -43,7 +43,7 @@ READ_S: Final = 2.0
 """The longest that a read takes, all attempts together, whatever has become of the server."""
 READ_ATTEMPTS: Final = 3
 WRITE_S: Final = 30.0
-RETRY_WRITES_S: Final = 10.0
+RETRY_WRITES_S: Final = 5.0
 """How long a transaction that met a deadlock or lost its server is begun again."""
 TRANSACTION_S: Final = 10.0
 """How long the server works on one transaction that writes."""

@@ -19,7 +19,11 @@ async def graph_url(request: pytest.FixtureRequest) -> str:
     """Where the graph is, empty and ready; the empty URL is the service's own database."""
     if request.param == "sqlite":
         return ""
-    url = server_url(request.param)
+    return await emptied(server_url(request.param))
+
+
+async def emptied(url: str) -> str:
+    """The URL of a graph that is ready and empty now."""
     await migrate(SETTING, url, SCHEMES)
     graph = await resolve(SETTING, url, SCHEMES).open(url)
     await graph.replace((0, 0), None, [], 2**62)
