@@ -1,8 +1,7 @@
 """One member of a Kafka consumer group, on a thread of its own: kafka-python's consumer is touched by no other.
 
-While the application asks for records, the thread waits for them. While it works on what it got, the thread looks in
-now and then with all partitions paused, so that the group knows that it is alive and rebalances go on, however long
-that work takes; nothing more is fetched meanwhile.
+While the application asks for records, the thread waits for them. While it works on what it got, the thread fetches
+nothing more, and looks after its membership alone, so that rebalances go on however long that work takes.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from kafka.structs import MemberState
 
 from svc_kit.bus.kafka_config import CannotConnect, KafkaSettings, as_unavailable, connect
 from svc_kit.bus.kafka_holdings import Holdings
-from svc_kit.bus.kafka_reading import LEAVE_S, leave, member_configs, write_offsets
+from svc_kit.bus.kafka_reading import LEAVE_S, RETRY_S, leave, member_configs, write_offsets
 from svc_kit.bus.kafka_wire import deliveries_of
 from svc_kit.bus.port import Position
 from svc_kit.errors import AppError, unavailable
@@ -34,8 +33,7 @@ CHUNK = 1000
 SLICE_S = 0.5
 """How long the thread is deaf while it waits for records."""
 LOOK_IN_S = 0.25
-REBALANCE_S = 0.2
-RETRY_S = 0.02
+REBALANCE_S = 2.0
 REBALANCING = (driver.CommitFailedError, driver.RebalanceInProgressError, driver.UnknownMemberIdError)
 
 
@@ -155,12 +153,10 @@ class MemberThread(ConsumerRebalanceListener):  # type: ignore[misc]
     def _turn(self, consumer: Any) -> None:
         if command := self._next_command():
             command(consumer)
-        elif self._stopping or self._must_wait():
-            return
-        elif self._wanted:
-            self._fetch(consumer)
-        else:
-            self._look_in(consumer)
+        elif not self._stopping and not self._must_wait():
+            self._be_member(consumer)
+            if self._wanted and not self._hurry:
+                self._take_in(consumer.poll(timeout_ms=int(SLICE_S * 1000), max_records=CHUNK))
 
     def _next_command(self) -> Callable[[Any], None] | None:
         with contextlib.suppress(queue.Empty):
@@ -183,37 +179,26 @@ class MemberThread(ConsumerRebalanceListener):  # type: ignore[misc]
         self._holdings.rest()
         return False
 
-    def _fetch(self, consumer: Any) -> None:
-        if paused := consumer.paused():
-            consumer.resume(*paused)
-        self._take_in(consumer.poll(timeout_ms=int(SLICE_S * 1000), max_records=CHUNK))
-        self._notice(consumer)
+    def _be_member(self, consumer: Any) -> None:
+        """Join or join again where that is due.
 
-    def _look_in(self, consumer: Any) -> None:
-        if running := consumer.assignment() - consumer.paused():
-            consumer.pause(*running)
+        Of the driver's parts, as its own `poll` forgets a join that has not ended when its time is up, and then either
+        begins another, or thinks that none is due and stays outside.
+        """
         self._hurry = False
-        self._take_in(consumer.poll(timeout_ms=0, max_records=CHUNK))
-        self._notice(consumer)
-        if self._hurry:
-            # At once: the driver forgets a join that ends while nobody polls, and begins another.
-            self._take_in(consumer.poll(timeout_ms=int(REBALANCE_S * 1000), max_records=CHUNK))
-            self._notice(consumer)
-
-    def _notice(self, consumer: Any) -> None:
-        """Whether the group is at rest, as far as this member knows."""
-        if consumer.group_metadata().state is MemberState.STABLE:
-            if not self.joined.done():
-                self._tell(self.joined, None)
-        else:
+        consumer._coordinator.poll(timeout_ms=int(REBALANCE_S * 1000))
+        if consumer.group_metadata().state is not MemberState.STABLE:
+            consumer._coordinator.request_rejoin()
             self._hurry = True
+        elif not self.joined.done():
+            self._tell(self.joined, None)
 
     def _take_in(self, found: Mapping[TopicPartition, Sequence[Any]]) -> None:
         if not found:
             return
+        self._wanted = False
         positions = {partition: (self._names[partition.topic], partition.partition) for partition in found}
         self._holdings.fetched({positions[p]: deliveries_of(positions[p], records) for p, records in found.items()})
-        self._wanted = False
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.news.set)
 
@@ -248,7 +233,7 @@ class MemberThread(ConsumerRebalanceListener):  # type: ignore[misc]
                 if time.monotonic() > until:
                     raise
                 self._holdings.rest()
-                self._look_in(consumer)
+                self._be_member(consumer)
                 time.sleep(RETRY_S)
             else:
                 self._holdings.committed(good)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka.structs import MemberState
 
 from svc_kit.bus.kafka_assignor import Shares
 from svc_kit.bus.kafka_config import MAX_MESSAGE_BYTES, CannotConnect, KafkaSettings, connect
@@ -17,6 +18,7 @@ FETCH_BYTES = 8 << 20
 """The driver holds about twice as much for each consumer, at most."""
 MAX_HEARTBEAT_MS = 2000
 LEAVE_S = 2.0
+RETRY_S = 0.02
 
 
 def consumer_configs(settings: KafkaSettings) -> dict[str, Any]:
@@ -40,6 +42,8 @@ def member_configs(
         "group_id": settings.group(group),
         "session_timeout_ms": session_ms,
         "heartbeat_interval_ms": min(MAX_HEARTBEAT_MS, session_ms // 5),
+        # So long a group waits for a member that hangs. Our threads don't, whatever the application does.
+        "max_poll_interval_ms": int(3000 * max(settings.hold_s, settings.timeout_s)),
         "partition_assignment_strategy": [Shares(held, takes_all=takes_all)],
     }
 
@@ -75,9 +79,10 @@ def take_over(settings: KafkaSettings, group: str, offsets: Mapping[Position, in
         while not wanted <= consumer.assignment():
             if time.monotonic() > until:
                 raise CannotConnect(spoke=True)
-            if running := consumer.assignment() - consumer.paused():
-                consumer.pause(*running)
-            consumer.poll(timeout_ms=50)
+            consumer._coordinator.poll(timeout_ms=1000)
+            if consumer.group_metadata().state is not MemberState.STABLE:
+                consumer._coordinator.request_rejoin()
+            time.sleep(RETRY_S)
         write_offsets(consumer, settings, offsets, settings.timeout_s)
     finally:
         leave(consumer)
