@@ -13,6 +13,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+# Below what the kernel hands out for outgoing connections, or a stopped server's port could be gone.
+_FALLBACK = range(20_000, 32_000)
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -26,7 +29,7 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
 
     def make(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -46,9 +49,18 @@ class Folder:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Read, change and write what is remembered, one at a time: threads and processes alike."""
+        with self._lock, self.exclusive("state"):
+            yield
+
     def secret(self, name: str) -> str:
         """The password of that name: letters and digits only, so that it needs no quoting anywhere."""
-        with self._lock:
+        known = self._read("secrets.json")
+        if name in known:
+            return known[name]
+        with self._changing():
             known = self._read("secrets.json")
             if name not in known:
                 known[name] = secrets.token_hex(16)
@@ -62,19 +74,19 @@ class Folder:
     def choose_ports(self, wanted: Mapping[str, int]) -> None:
         """Fix a port for each name: the remembered one, else the wanted one, else any that is free. To be called
         only while nothing of ours listens on them."""
-        with self._lock:
+        with self._changing():
             known = self._read("ports.json")
             for name, default in wanted.items():
                 others = {int(at.rpartition(":")[2]) for other, at in known.items() if other != name}
                 remembered = int(known[name].rpartition(":")[2]) if name in known else default
-                candidates = itertools.chain((remembered, default), _any_port())
-                port = next(p for p in candidates if p not in others and is_free(p))
+                candidates = itertools.chain((remembered, default), _FALLBACK)
+                port = next(port for port in candidates if port not in others and is_free(port))
                 known[name] = f"127.0.0.1:{port}"
             self._write("ports.json", known)
 
     def export(self, variables: Mapping[str, str]) -> None:
         """Add to `env`, which a shell sources: addresses with their passwords, for what runs."""
-        with self._lock:
+        with self._changing():
             lines = self.exported() | dict(variables)
             text = "".join(f"export {name}='{value}'\n" for name, value in sorted(lines.items()) if value)
             write_private(self.root / "env", text)
@@ -113,11 +125,3 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def _any_port() -> Iterator[int]:
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        yield port

@@ -51,8 +51,9 @@ def servers(folder: Folder) -> list[Server]:
 def _make(place: Path, data: Path) -> None:
     data.mkdir(exist_ok=True)
     program = fetch.find_program("mariadb-install-db") or "mariadb-install-db"
+    env = process.environment(place)
     command = [*process.as_user(place), program, "--no-defaults", f"--datadir={data}", "--skip-test-db"]
-    fetch.run([*command, "--innodb-log-file-size=48M"], within_s=120, env=process.environment(place), cwd=place)
+    fetch.run([*command, "--innodb-log-file-size=48M"], within_s=120, env=env, cwd=place)
 
 
 def _accounts(password: str) -> str:

@@ -57,13 +57,14 @@ def servers(folder: Folder) -> list[Server]:
 def _make(folder: Folder, place: Path, data: Path) -> None:
     password = place / "password"
     write_private(password, folder.secret("postgres") + "\n")
+    env = process.environment(place)
     command = [
         *process.as_user(place),
         fetch.find_program("initdb") or "initdb",
         *("-D", str(data), "--no-sync", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"),
         *("--auth=scram-sha-256", f"--pwfile={password}"),
     ]
-    fetch.run(command, within_s=60, env=process.environment(place), cwd=place)
+    fetch.run(command, within_s=60, env=env, cwd=place)
     password.unlink()
 
 

@@ -18,6 +18,7 @@ _UNPRIVILEGED = ("postgres", "mysql", "nobody")
 
 def spawn(server: Server) -> None:
     """Start it in a session of its own, its output in its log."""
+    env = environment(server.folder) | dict(server.env)
     command = list(server.command)
     if server.unprivileged:
         command = [*as_user(server.folder), *command]
@@ -27,7 +28,7 @@ def spawn(server: Server) -> None:
         begun = subprocess.Popen(
             command,
             cwd=server.folder,
-            env=environment(server.folder) | dict(server.env),
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

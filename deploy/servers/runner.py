@@ -33,7 +33,7 @@ def start(folder: Folder, engines: Sequence[Engine]) -> int:
     """Bring all up in parallel; 1 when one of them failed, which does not touch the others."""
     folder.make()
     terminal = Terminal()
-    with folder.exclusive("servers"), ThreadPoolExecutor(len(engines)) as pool:
+    with ThreadPoolExecutor(len(engines)) as pool:
         outcomes = list(pool.map(lambda engine: _outcome(folder, engine, terminal), engines))
     return 0 if all(outcomes) else 1
 
@@ -43,7 +43,8 @@ def _outcome(folder: Folder, engine: Engine, terminal: Terminal) -> bool:
         terminal.line(engine.NAME, text)
 
     try:
-        say(_bring_up(folder, engine, say))
+        with folder.exclusive(engine.NAME):
+            say(_bring_up(folder, engine, say))
     except Unavailable as reason:
         say(f"skipped: {reason}")
     except Exception as error:
@@ -112,7 +113,8 @@ def stop(folder: Folder, engines: Sequence[Engine]) -> int:
 
     def one(engine: Engine) -> bool:
         try:
-            stopped = [process.stop(server) for server in servers_of(folder, engine)]
+            with folder.exclusive(engine.NAME):
+                stopped = [process.stop(server) for server in servers_of(folder, engine)]
         except ServerError as error:
             terminal.line(engine.NAME, f"FAILED: {error}")
             return False
