@@ -176,6 +176,8 @@ def total_hits(profile: Mapping[str, Any]) -> int:
 async def test_statements_are_fixed_texts_and_values_go_in_as_parameters(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async with driver(url) as opened:
+        await opened.execute_query("MATCH (a:Account {id: 9}) DETACH DELETE a")
     asked: set[str] = set()
     for kind in (AsyncManagedTransaction, AsyncSession):
         run = kind.run
