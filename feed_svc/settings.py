@@ -76,6 +76,8 @@ class FeedSettings(BaseSettings):
     """Newest entries kept in an inbox."""
     follower_page: int = Field(default=10_000, ge=1, le=10_000)
     """Followers read at once while fanning out."""
+    fanout_window: int = Field(default=50_000, ge=1)
+    """Followers whose inboxes are pushed to at once, while as many are read; what a kill costs at most."""
     fanout_concurrency: int = Field(default=4, ge=1)
     """Videos fanned out at once by a process."""
 
@@ -90,6 +92,8 @@ class FeedSettings(BaseSettings):
     """The client's hint `skipped` is believed below this share."""
     skipped_below_ms: int = Field(default=1500, ge=0)
     """Skipped without a hint: less than this and less than a quarter of the length."""
+    watch_history_days: int = Field(default=365, ge=1)
+    """A wide-row store forgets what a viewer watched longer ago."""
 
     # Impressions and background work.
     spool_entries: int = Field(default=10_000, ge=1)

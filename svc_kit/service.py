@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import grpc
-from redis.asyncio import Redis
 from starlette.routing import BaseRoute
 
 from svc_kit.bus.port import Bus
+from svc_kit.cache import Cache
 from svc_kit.clock import Clock
 from svc_kit.ids import IdGenerator
 from svc_kit.rpc.client import Peer
@@ -35,7 +35,7 @@ class Platform:
     clock: Clock
     ids: IdGenerator
     bus: Bus
-    cache: Redis
+    cache: Cache
     peer: Peer
     channels: Channels
     leases_ids: bool = False

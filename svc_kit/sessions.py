@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from redis.asyncio import Redis
+from svc_kit.cache import Cache, Call
 
 REVOKED_CHANNEL = "sessions:revoked"
 ACTIVE_FOR_S = 60
@@ -13,31 +13,38 @@ _ACTIVE, _REVOKED = b"1", b"0"
 
 
 class SessionCache:
-    """Session states by id. Every method raises redis' errors: the caller then reads truth."""
+    """Session states by id. Every method raises `CacheError`: the caller then reads truth."""
 
-    def __init__(self, cache: Redis) -> None:
+    def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
     async def known(self, session_ids: Sequence[int]) -> dict[int, bool]:
         """Whether each is active, where the cache knows."""
-        found = {}
-        for session_id in session_ids:
-            state = await self._cache.get(_key(session_id))
-            if state is not None:
-                found[session_id] = state == _ACTIVE
-        return found
+        if not session_ids:
+            return {}
+        states = await self._cache.get_many([_key(session_id) for session_id in session_ids])
+        known = zip(session_ids, states, strict=True)
+        return {session_id: state == _ACTIVE for session_id, state in known if state is not None}
 
     async def remember(self, states: Mapping[int, bool]) -> None:
         """Keep states just read from truth: active ones for 60 s, which bounds how long a lost revocation matters."""
-        for session_id, active in states.items():
-            # Not over a revocation that came between reading the truth and now.
-            await self._cache.set(_key(session_id), _ACTIVE if active else _REVOKED, ex=ACTIVE_FOR_S, nx=True)
+        # NX: not over a revocation that came between reading the truth and now.
+        await self._cache.batch(
+            [
+                _set(session_id, _ACTIVE if active else _REVOKED, ACTIVE_FOR_S, "NX")
+                for session_id, active in states.items()
+            ]
+        )
 
     async def revoke(self, session_ids: Sequence[int]) -> None:
         """Replace cached states by a mark that no late reader overwrites, and tell everybody on `REVOKED_CHANNEL`."""
-        for session_id in session_ids:
-            await self._cache.set(_key(session_id), _REVOKED, ex=REVOKED_FOR_S)
-            await self._cache.publish(REVOKED_CHANNEL, str(session_id))
+        await self._cache.batch([_set(session_id, _REVOKED, REVOKED_FOR_S) for session_id in session_ids])
+        await self._cache.publish([(REVOKED_CHANNEL, str(session_id).encode()) for session_id in session_ids])
+
+
+def _set(session_id: int, state: bytes, seconds: int, *conditions: str) -> Call:
+    key = _key(session_id)
+    return Call(key, ("SET", key, state, "EX", seconds, *conditions))
 
 
 def _key(session_id: int) -> str:

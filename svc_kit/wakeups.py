@@ -8,12 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
-
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from svc_kit.bus.waiting import Backoff, wait_event
+from svc_kit.cache import Cache, CacheError, Subscription
 from svc_kit.clock import Clock
 from svc_kit.ending import cancel_all
 from svc_kit.telemetry import log
@@ -40,21 +37,18 @@ class Listener:
 class Wakeups:
     """One subscription a process, however many listen. Close it when the service ends."""
 
-    def __init__(self, cache: Redis, clock: Clock) -> None:
+    def __init__(self, cache: Cache, clock: Clock) -> None:
         self._cache = cache
         self._clock = clock
         self._listeners: dict[str, set[Listener]] = {}
-        self._pubsub: Any = None
+        self._subscription: Subscription | None = None
         self._reader: asyncio.Task[None] | None = None
 
     async def wake(self, topics: Iterable[str]) -> None:
         """Wake the listeners of these topics, in all processes. Best effort: never raises for the cache's sake."""
         try:
-            async with self._cache.pipeline(transaction=False) as pipeline:
-                for topic in topics:
-                    _ = pipeline.publish(_PREFIX + topic, b"")  # Queued; `execute` sends.
-                await pipeline.execute()
-        except (RedisError, OSError) as error:
+            await self._cache.publish([(_PREFIX + topic, b"") for topic in topics])
+        except CacheError as error:
             _log.warning("wake-up not sent", error=str(error))
 
     @asynccontextmanager
@@ -66,47 +60,47 @@ class Wakeups:
         if self._reader is None:
             self._reader = asyncio.create_task(self._read(), name="wakeups")
         elif len(listeners) == 1:
-            await self._send("subscribe", topic)
+            await self._change(topic, listen=True)
         try:
             yield listener
         finally:
             listeners.discard(listener)
             if not listeners:
                 self._listeners.pop(topic, None)
-                await self._send("unsubscribe", topic)
+                await self._change(topic, listen=False)
 
     async def close(self) -> None:
         """Stop listening."""
         if self._reader is not None:
             await cancel_all([self._reader])
 
-    async def _send(self, command: str, topic: str) -> None:
-        if self._pubsub is None:
+    async def _change(self, topic: str, *, listen: bool) -> None:
+        subscription = self._subscription
+        if subscription is None:
             return  # The reader subscribes to whatever is listened to once it is connected.
         try:
-            await getattr(self._pubsub, command)(_PREFIX + topic)
-        except (RedisError, OSError) as error:
-            _log.warning("subscription not changed", command=command, error=str(error))
+            await (subscription.add if listen else subscription.remove)(_PREFIX + topic)
+        except CacheError as error:
+            _log.warning("subscription not changed", topic=topic, error=str(error))
 
     async def _read(self) -> None:
         backoff, failures = Backoff(), 0
         while True:
             try:
-                async with self._cache.pubsub() as pubsub:
-                    # The empty topic has no sender: without any subscription a pub/sub connection can't be read.
-                    await pubsub.subscribe(*(_PREFIX + topic for topic in ["", *self._listeners]))
-                    self._pubsub = pubsub
-                    failures = 0
+                async with self._cache.subscribe() as subscription:
+                    self._subscription = subscription
+                    await subscription.add(*(_PREFIX + topic for topic in self._listeners))
                     while True:
-                        message = await pubsub.get_message(timeout=_READ_S)
+                        message = await subscription.next(_READ_S)
+                        failures = 0
                         # The answer to a subscription wakes too: what came between reading and subscribing is seen.
-                        if message is not None and message["type"] in ("message", "subscribe"):
-                            self._signal(message["channel"].decode().removeprefix(_PREFIX))
-            except (RedisError, OSError) as error:
+                        if message is not None:
+                            self._signal(message.channel.removeprefix(_PREFIX))
+            except CacheError as error:
                 failures += 1
                 _log.warning("wake-ups lost", error=str(error))
             finally:
-                self._pubsub = None
+                self._subscription = None
             for topic in list(self._listeners):
                 self._signal(topic)
             await self._clock.sleep(backoff.delay(failures))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from feed_svc.fanout.store import (
 )
 from feed_svc.settings import FeedSettings
 from svc_kit.clock import Clock, now_ms
+from svc_kit.ending import cancel_all
 
 LEASE_MS = 60_000
 REBUILD_PAGE = 500
@@ -60,21 +62,41 @@ class FanoutCommands:
         await self._queue(FanoutJob(post, version, withdraw=True))
 
     async def run_next(self, holder: str) -> bool:
-        """Do one job, a page of followers at a time, from where a killed process left it; false when there is none."""
+        """Do one job, a window of followers at a time, from where a killed process left it; false when there is none.
+
+        The next window is read while one is pushed: two are in memory at most."""
         job = await self._jobs.claim(holder, LEASE_MS)
         if job is None:
             return False
-        page_size = self._settings.follower_page
-        while True:
-            page = await self._graph.follower_ids(job.post.author_id, job.last_follower_id, page_size)
-            if page:
-                await self._deliver(job, list(page))
-                job = replace(job, last_follower_id=page[-1])
-            done = len(page) < page_size
-            if not await self._jobs.advance(job, holder, LEASE_MS, done=done) or done:
-                return True
+        author_id = job.post.author_id
+        reading = asyncio.create_task(self._window(author_id, job.last_follower_id))
+        try:
+            while True:
+                followers, done = await reading
+                if not done:
+                    reading = asyncio.create_task(self._window(author_id, followers[-1]))
+                if followers:
+                    await self._deliver(job, followers)
+                    job = replace(job, last_follower_id=followers[-1])
+                if not await self._jobs.advance(job, holder, LEASE_MS, done=done) or done:
+                    return True
+        finally:
+            await cancel_all([reading])
+            if not reading.cancelled():
+                reading.exception()  # Read, or asyncio would complain of it when the push failed first.
 
-    async def _deliver(self, job: FanoutJob, followers: list[int]) -> None:
+    async def _window(self, author_id: int, after_id: int) -> tuple[list[int], bool]:
+        """Followers after one, ascending, and whether they are the last."""
+        found: list[int] = []
+        while len(found) < self._settings.fanout_window:
+            most = min(self._settings.follower_page, self._settings.fanout_window - len(found))
+            page = await self._graph.follower_ids(author_id, found[-1] if found else after_id, most)
+            found += page
+            if len(page) < most:
+                return found, True
+        return found, False
+
+    async def _deliver(self, job: FanoutJob, followers: Sequence[int]) -> None:
         if job.withdraw:
             await self._inboxes.withdraw(job.post, followers)
         else:

@@ -45,9 +45,9 @@ class FollowedVideos:
     async def fill(self, user_id: int, followees: frozenset[int]) -> Inbox:
         """Fill an inbox by pull. Raises UNAVAILABLE when the cache can't be reached."""
         # Pushes arrive from here on; what was pushed before has its timeline entry already, so nothing falls between.
-        await self._inboxes.begin_fill(user_id)
+        token = await self._inboxes.begin_fill(user_id)
         posts = await self._timelines.newest(sorted(followees), self._settings.inbox_entries)
-        await self._inboxes.fill(user_id, digest_of(followees), posts)
+        await self._inboxes.fill(user_id, token, digest_of(followees), posts)
         return Inbox(tuple(posts), is_full=len(posts) >= self._settings.inbox_entries)
 
     async def _inbox(self, user_id: int, followees: frozenset[int]) -> Inbox | None:

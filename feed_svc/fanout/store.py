@@ -72,25 +72,29 @@ class Inbox:
 
     posts: tuple[Post, ...]
     is_full: bool
-    """It was trimmed or may have been: below its last post there may be more."""
+    """It was trimmed or may have been: below its last post, which it has then, there may be more."""
 
 
 class InboxStore(Protocol):
     """Inboxes by viewer. A cache: any of them may be lost at any moment, and is then absent, never partial.
 
-    An inbox belongs to the set of followees (its `digest`) that it was filled for. All raise UNAVAILABLE.
+    An inbox belongs to the set of followees (its `digest`, below 2**63) that it was filled for. It ends some time after
+    it was filled, however often it is read: whatever went wrong with it has an end too. All raise UNAVAILABLE.
     """
 
     async def read(self, user_id: int, digest: int) -> Inbox | None:
-        """The inbox, if it is there, filled and for this set; reading keeps it for another while. None: fill it."""
+        """The inbox, if it is there, filled and for this set. None: fill it."""
         ...
 
-    async def begin_fill(self, user_id: int) -> None:
-        """Empty it. From now on pushes arrive, while `read` answers None until `fill`: call it before pulling."""
+    async def begin_fill(self, user_id: int) -> int:
+        """Empty it. From now on pushes arrive, while `read` answers None until `fill`: call it before pulling.
+
+        Answers a token of this filling."""
         ...
 
-    async def fill(self, user_id: int, digest: int, posts: Sequence[Post]) -> None:
-        """Add what was pulled and mark it filled for this set."""
+    async def fill(self, user_id: int, token: int, digest: int, posts: Sequence[Post]) -> bool:
+        """Add what was pulled and mark it filled for this set. False, and nothing is done, when this filling is over:
+        another one began or the cache was lost, and pushes since may have gone nowhere."""
         ...
 
     async def push(self, post: Post, user_ids: Sequence[int]) -> int:

@@ -4,4 +4,6 @@ SCHEMES = {
     "memory": "svc_kit.caches.memory",
     "redis": "svc_kit.caches.redis",
     "rediss": "svc_kit.caches.redis",
+    "redis-cluster": "svc_kit.caches.redis_cluster",
+    "rediss-cluster": "svc_kit.caches.redis_cluster",
 }

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 
 import pytest
-from redis.asyncio import Redis
 
 from feed_svc.fanout.store import InboxStore, Post
 from feed_svc.fanout.stores.redis import RedisInboxStore
-from svc_kit.cache import open_cache
+from svc_kit.cache import Cache
+from tests.support.cache import CACHES, empty_cache, keys
 
-REDIS_URL = os.environ.get("REELGRAPH_TEST_REDIS_URL", "")
 ME, OTHER, STRANGER = 1, 1025, 7
 DIGEST = 42
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.servers)])
-async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
-    if request.param == "redis" and not REDIS_URL:
-        pytest.skip("REELGRAPH_TEST_REDIS_URL names no server")
-    client = await open_cache(REDIS_URL if request.param == "redis" else "memory://")
-    await client.flushall()
-    yield client
-    await client.aclose()
+@pytest.fixture(params=CACHES)
+async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
+    async with empty_cache(request.param) as cache:
+        yield cache
 
 
 @pytest.fixture
-def store(cache: Redis) -> InboxStore:
+def store(cache: Cache) -> InboxStore:
     return RedisInboxStore(cache, ttl_s=60, entries=5)
 
 
@@ -37,8 +31,8 @@ def posts(*numbers: int) -> list[Post]:
 
 
 async def filled(store: InboxStore, user_id: int, *numbers: int) -> None:
-    await store.begin_fill(user_id)
-    await store.fill(user_id, DIGEST, posts(*numbers))
+    token = await store.begin_fill(user_id)
+    assert await store.fill(user_id, token, DIGEST, posts(*numbers))
 
 
 async def contents(store: InboxStore, user_id: int, digest: int = DIGEST) -> list[int] | None:
@@ -92,14 +86,27 @@ async def test_a_withdrawn_post_leaves_and_may_be_withdrawn_again(store: InboxSt
 
 async def test_while_it_is_filled_pushes_arrive_and_reads_do_not_see_it(store: InboxStore) -> None:
     await filled(store, ME, 1)
-    await store.begin_fill(ME)
+    token = await store.begin_fill(ME)
     assert await contents(store, ME) is None
     assert await store.push(posts(9)[0], [ME]) == 1
-    await store.fill(ME, DIGEST, posts(2))
-    assert await contents(store, ME) == [9, 2]
+    assert await store.push(posts(3)[0], [ME]) == 1
+    assert await store.fill(ME, token, DIGEST, posts(2, 3, 4))
+    assert await contents(store, ME) == [9, 4, 3, 2]
 
 
-async def test_lost_is_absent_never_partial(store: InboxStore, cache: Redis) -> None:
+async def test_a_filling_that_is_over_fills_nothing(store: InboxStore, cache: Cache) -> None:
+    lost = await store.begin_fill(ME)
+    await cache.flushall()
+    assert not await store.fill(ME, lost, DIGEST, posts(1))
+    assert await contents(store, ME) is None
+    overtaken, token = await store.begin_fill(ME), await store.begin_fill(ME)
+    assert not await store.fill(ME, overtaken, DIGEST, posts(1))
+    assert await store.fill(ME, token, DIGEST, posts(2))
+    assert not await store.fill(ME, token, DIGEST, posts(3))
+    assert await contents(store, ME) == [2]
+
+
+async def test_lost_is_absent_never_partial(store: InboxStore, cache: Cache) -> None:
     await filled(store, ME, 1)
     await cache.flushall()
     assert await store.push(posts(9)[0], [ME]) == 0
@@ -111,3 +118,77 @@ async def test_many_followers_of_many_buckets_are_reached(store: InboxStore) -> 
     for user in users[::10]:
         await filled(store, user)
     assert await store.push(posts(9)[0], users) == len(users[::10])
+
+
+async def test_late_posts_take_their_place(store: InboxStore) -> None:
+    await filled(store, ME, 3)
+    for number in (7, 5, 1):
+        assert await store.push(posts(number)[0], [ME]) == 1
+    assert await contents(store, ME) == [7, 5, 3, 1]
+
+
+async def test_ids_of_any_size_keep_their_order_within_one_millisecond(store: InboxStore) -> None:
+    moment = 1_900_000_000_123
+    same = [Post(n, 2**62 + 5, moment) for n in (2**62 + 2, 2**62 + 1, 255, 256)]
+    token = await store.begin_fill(ME)
+    assert await store.fill(ME, token, 2**62, same[:1])
+    for post in [*same, *same]:
+        await store.push(post, [ME])
+    inbox = await store.read(ME, 2**62)
+    assert inbox is not None
+    assert inbox.posts == (same[0], same[1], same[3], same[2])
+
+
+@pytest.mark.parametrize("late", [5, 6])
+async def test_a_trimmed_inbox_holds_everything_down_to_its_last_post(store: InboxStore, late: int) -> None:
+    numbers = [n for n in range(1, 41) if n != late]
+    await filled(store, ME)
+    for number in numbers:
+        await store.push(posts(number)[0], [ME])
+    kept = await store.read(ME, DIGEST)
+    assert kept is not None
+    for post in kept.posts[:2]:
+        await store.withdraw(post, [ME])
+    await store.push(posts(late)[0], [ME])
+    inbox = await store.read(ME, DIGEST)
+    assert inbox is not None
+    assert inbox.is_full
+    held = [post.video_id for post in inbox.posts]
+    published = {n for n in numbers if n not in (39, 40)} | {late}
+    assert held == sorted((n for n in published if n >= held[-1]), reverse=True)
+
+
+async def test_an_inbox_of_which_nothing_is_left_but_that_it_was_trimmed_is_absent(store: InboxStore) -> None:
+    await filled(store, ME, 1, 2, 3, 4, 5)
+    for number in (1, 2, 3, 4, 5):
+        await store.withdraw(posts(number)[0], [ME])
+    assert await contents(store, ME) is None
+    await filled(store, ME, 1)
+    await store.withdraw(posts(1)[0], [ME])
+    assert await contents(store, ME) == []
+
+
+async def test_an_inbox_ends_however_often_it_is_read(store: InboxStore, cache: Cache) -> None:
+    await filled(store, ME, 1)
+    (key,) = await keys(cache)
+    await store.push(posts(3)[0], [ME])
+    await store.push(posts(2)[0], [ME])
+    await store.withdraw(posts(1)[0], [ME])
+    await contents(store, ME)
+    assert 0 < await cache.call(key, "PTTL") <= 60_000
+    await cache.call(key, "PEXPIRE", 1000)
+    await contents(store, ME)
+    assert await cache.call(key, "PTTL") <= 1000
+
+
+async def test_a_cache_lost_between_batches_leaves_only_whole_inboxes(store: InboxStore, cache: Cache) -> None:
+    users = list(range(1, 200))
+    for user in users:
+        await filled(store, user, 1)
+    await store.push(posts(2)[0], users[:100])
+    await cache.flushall()
+    for user in users[:150]:
+        await filled(store, user, 1, 2)
+    assert await store.push(posts(3)[0], users) == 150
+    found = [await contents(store, user) for user in users]
+    assert found == [[3, 2, 1]] * 150 + [None] * 49

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,12 @@ from feed_svc.feeds.stores.seen_cache import CachedSeenStore
 from feed_svc.feeds.stores.sql import DAY_MS, SqlSeenStore
 from feed_svc.schema import metadata
 from feed_svc.watches.stores.tables import watch_history
+from svc_kit.cache import Cache
 from svc_kit.clock import now_ms
-from svc_kit.db import Database, connect, upsert
-from tests.support.platform import BenchPlatform, create_tables, test_platform
+from svc_kit.db import Database, upsert
+from tests.support.cache import CACHES, empty_cache
+from tests.support.databases import DATABASES, opened_database
+from tests.support.platform import BenchPlatform, test_platform
 
 ME, OTHER = 1, 2
 DAYS = 30
@@ -24,8 +28,8 @@ DAYS = 30
 class Seen:
     """A store and the watches behind it."""
 
-    def __init__(self, store: SeenStore, db: Database, platform: BenchPlatform) -> None:
-        self.store, self.db, self.platform = store, db, platform
+    def __init__(self, store: SeenStore, db: Database, platform: BenchPlatform, cache: Cache) -> None:
+        self.store, self.db, self.platform, self.cache = store, db, platform, cache
 
     async def watch(self, video_ids: Iterable[int], *, user: int = ME, days_ago: float = 0) -> None:
         start = now_ms(self.platform.clock) - int(days_ago * DAY_MS)
@@ -45,15 +49,19 @@ class Seen:
                 await connection.execute(statement)
 
 
-@pytest.fixture(params=["sql", "cached"])
+@pytest.fixture(params=[*DATABASES, *CACHES])
 async def seen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Seen]:
-    async with test_platform(tmp_path) as platform:
-        await create_tables(platform, "feed", metadata)
-        db = connect(platform.settings.service_db_url("feed"))
+    async with AsyncExitStack() as stack:
+        platform = await stack.enter_async_context(test_platform(tmp_path))
+        is_sql = request.param in ("sqlite", "postgres", "mysql")
+        engine = request.param if is_sql else "sqlite"
+        db = await stack.enter_async_context(opened_database(engine, tmp_path, metadata))
         truth = SqlSeenStore(db, platform.clock, days=DAYS)
-        cached = CachedSeenStore(truth, platform.cache, platform.clock, exact=100, days=DAYS)
-        yield Seen(cached if request.param == "cached" else truth, db, platform)
-        await db.close()
+        if is_sql:
+            yield Seen(truth, db, platform, platform.cache)
+        else:
+            cache = await stack.enter_async_context(empty_cache(request.param))
+            yield Seen(CachedSeenStore(truth, cache, platform.clock, exact=100, days=DAYS), db, platform, cache)
 
 
 async def test_what_was_watched_is_seen_at_once_and_by_its_viewer_alone(seen: Seen) -> None:
@@ -80,7 +88,7 @@ async def test_nothing_seen_is_ever_missed_and_hardly_anything_is_seen_by_mistak
 async def test_it_survives_the_loss_of_the_cache(seen: Seen) -> None:
     await seen.watch([1])
     await seen.store.among(ME, [1])
-    await seen.platform.cache.flushall()
+    await seen.cache.flushall()
     assert await seen.store.among(ME, [1, 2]) == {1}
 
 

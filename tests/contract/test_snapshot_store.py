@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 
 import pytest
-from redis.asyncio import Redis
 
 from feed_svc.feeds.store import SnapshotStore, StoredSnapshot
 from feed_svc.feeds.stores.redis import RedisSnapshotStore
-from svc_kit.cache import open_cache
+from svc_kit.cache import Cache
+from tests.support.cache import CACHES, empty_cache
 
-REDIS_URL = os.environ.get("REELGRAPH_TEST_REDIS_URL", "")
 OWNERS = ["u17", "c00ff00ff00ff00ff"]
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.servers)])
-async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
-    if request.param == "redis" and not REDIS_URL:
-        pytest.skip("REELGRAPH_TEST_REDIS_URL names no server")
-    client = await open_cache(REDIS_URL if request.param == "redis" else "memory://")
-    await client.flushall()
-    yield client
-    await client.aclose()
+@pytest.fixture(params=CACHES)
+async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
+    async with empty_cache(request.param) as cache:
+        yield cache
 
 
 @pytest.fixture
-def store(cache: Redis) -> SnapshotStore:
+def store(cache: Cache) -> SnapshotStore:
     return RedisSnapshotStore(cache, ttl_s=60, per_owner=3)
 
 
@@ -59,7 +53,7 @@ async def test_one_of_many_writers_wins(store: SnapshotStore) -> None:
     assert sum(await asyncio.gather(*saves)) == 1
 
 
-async def test_a_lost_one_may_be_saved_again(store: SnapshotStore, cache: Redis) -> None:
+async def test_a_lost_one_may_be_saved_again(store: SnapshotStore, cache: Cache) -> None:
     await store.save("u1", snapshot("a", 5), expected=0, current=True)
     await cache.flushall()
     assert await store.current("u1") is None

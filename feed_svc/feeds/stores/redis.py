@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import zlib
 
-from redis.asyncio import Redis
-
 from feed_svc.feeds.store import StoredSnapshot
-from svc_kit.cache import bucket, cache_errors
+from svc_kit.cache import Cache, Script, Word, bucket, cache_errors
 
 # KEYS: the list of the owner's snapshots, newest first; the snapshot. The removed ones share the hash tag.
-_SAVE = """
+_SAVE = Script("""
 local version = redis.call('HGET', KEYS[2], 'v')
 if version and version ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[2], 'v', ARGV[2], 'd', ARGV[3])
@@ -23,34 +21,33 @@ if ARGV[5] == '1' then
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
 end
 return 1
-"""
+""")
 
 
 class RedisSnapshotStore:
     """`SnapshotStore` in Redis. Snapshots live for `ttl_s` seconds after their last change, at most `per_owner` of an
     owner."""
 
-    def __init__(self, cache: Redis, *, ttl_s: int, per_owner: int) -> None:
+    def __init__(self, cache: Cache, *, ttl_s: int, per_owner: int) -> None:
         self._cache = cache
         self._ttl_ms = ttl_s * 1000
         self._per_owner = per_owner
-        self._save = cache.register_script(_SAVE)
 
     async def current(self, owner: str) -> StoredSnapshot | None:
         with cache_errors():
-            newest = await self._cache.lindex(_list(owner), 0)
+            newest = await self._cache.call(_list(owner), "LINDEX", 0)
         return await self.get(owner, newest.decode()) if isinstance(newest, bytes) else None
 
     async def get(self, owner: str, snapshot_id: str) -> StoredSnapshot | None:
         with cache_errors():
-            version, data = await self._cache.hmget(f"{_list(owner)}:{snapshot_id}", ["v", "d"])
+            version, data = await self._cache.call(f"{_list(owner)}:{snapshot_id}", "HMGET", "v", "d")
         if not isinstance(version, bytes) or not isinstance(data, bytes):
             return None
         return StoredSnapshot(snapshot_id, int(version), data)
 
     async def save(self, owner: str, snapshot: StoredSnapshot, *, expected: int, current: bool) -> bool:
         key = _list(owner)
-        args: list[str | bytes | int] = [
+        args: list[Word] = [
             str(expected),
             str(snapshot.version),
             snapshot.data,
@@ -60,7 +57,7 @@ class RedisSnapshotStore:
             self._per_owner,
         ]
         with cache_errors():
-            saved = await self._save(keys=[key, f"{key}:{snapshot.snapshot_id}"], args=args)
+            saved = await self._cache.run(_SAVE, [key, f"{key}:{snapshot.snapshot_id}"], args)
         return bool(saved)
 
 

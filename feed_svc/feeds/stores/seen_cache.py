@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rbloom import Bloom
-from redis.asyncio import Redis
 
 from feed_svc.feeds.stores.sql import DAY_MS, SqlSeenStore
-from svc_kit.cache import bucket, cache_errors
+from svc_kit.cache import Cache, bucket, cache_errors
 from svc_kit.clock import Clock, now_ms
 from svc_kit.errors import AppError
 from svc_kit.telemetry import log
@@ -44,7 +43,7 @@ class CachedSeenStore:
     """`SeenStore` over `SqlSeenStore`. A cached set is joined by what was watched since, so it is never behind; lost or
     unreachable, it is made again from truth. What left the last `days` stays in the filter for a day at most."""
 
-    def __init__(self, truth: SqlSeenStore, cache: Redis, clock: Clock, *, exact: int, days: int) -> None:
+    def __init__(self, truth: SqlSeenStore, cache: Cache, clock: Clock, *, exact: int, days: int) -> None:
         self._truth = truth
         self._cache = cache
         self._clock = clock
@@ -85,7 +84,7 @@ class CachedSeenStore:
                 data = await self._cache.get(_key(viewer_id))
         except AppError:
             return None
-        if not isinstance(data, bytes):
+        if data is None:
             return None
         until_ms, count = _HEAD.unpack_from(data)
         end = _HEAD.size + 8 * count
@@ -102,7 +101,7 @@ class CachedSeenStore:
             data += bloom.save_bytes()
         try:
             with cache_errors():
-                await self._cache.set(_key(viewer_id), data, px=KEPT_MS)
+                await self._cache.set(_key(viewer_id), data, ttl_ms=KEPT_MS)
         except AppError as error:
             _log.info("seen set not cached", reason=error.reason.value)
 

@@ -181,11 +181,11 @@ async def test_rebuilding_makes_the_same_timelines_and_inboxes_and_forgets_what_
 
 async def test_a_push_between_the_pull_and_the_filling_is_not_lost(bench: Bench) -> None:
     store = inboxes(bench)
-    await store.begin_fill(FAN)
+    token = await store.begin_fill(FAN)
     assert await store.read(FAN, digest_of({AUTHOR})) is None
     pull, push = Post(5, AUTHOR, 10), Post(6, AUTHOR, 20)
     assert await store.push(push, [FAN, OTHER]) == 1
-    await store.fill(FAN, digest_of({AUTHOR}), [pull])
+    assert await store.fill(FAN, token, digest_of({AUTHOR}), [pull])
     found = await store.read(FAN, digest_of({AUTHOR}))
     assert found is not None
     assert found.posts == (push, pull)

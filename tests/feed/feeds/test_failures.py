@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from redis.exceptions import ConnectionError as CacheDown
 
 from feed_svc.feeds.reasons import ReasonKind
+from tests.support.cache import take_down
 from tests.support.feed_fakes import VIEWER, Bench, fast_settings, feed_bench, ids_of, read_all, small_world
 
 PORTS = ("videos", "relations", "interests", "retrieval", "ranking", "trending")
@@ -99,11 +99,8 @@ async def test_without_the_database_and_all_peers_the_snapshot_in_memory_goes_on
 async def test_without_the_cache_a_process_goes_on_from_its_memory(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(*_args: object, **_options: object) -> None:
-        raise CacheDown("no cache")
-
     first = await bench.page()
-    monkeypatch.setattr(bench.platform.cache, "execute_command", fail)
+    take_down(bench.platform.cache, monkeypatch)
     assert ids_of(await bench.page()) == ids_of(first)
     second = await bench.page(first.edges[-1].cursor)
     third = await bench.page(second.edges[-1].cursor)

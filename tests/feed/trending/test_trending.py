@@ -13,6 +13,7 @@ from reelgraph.events.v1.event_pb2 import Event
 from svc_kit.db import connect
 from svc_kit.errors import AppError, Reason
 from tests.feed.trending.conftest import World, open_world
+from tests.support.cache import keys
 from tests.support.feed_peers import PRIVATE
 from tests.support.platform import emitted
 
@@ -137,8 +138,8 @@ async def test_lists_are_found_by_other_processes_in_the_cache(world: World) -> 
     publish(world, 1, 2, 3, 4)
     await world.settle()
     token = (await world.page(2)).next_page_token
-    keys = await world.platform.cache.keys("trending:*")
-    assert len(keys) == 1 and await world.platform.cache.ttl(keys[0]) > 0
+    (key,) = await keys(world.platform.cache, "trending:*")
+    assert await world.platform.cache.call(key, "TTL") > 0
     assert [entry.video_id for entry in (await world.page(2, token)).entries] == [3, 4]
 
 

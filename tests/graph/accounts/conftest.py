@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
-from redis.exceptions import ConnectionError as CacheDown
 
 from graph_svc.build import build
 from graph_svc.schema import metadata
@@ -64,11 +63,6 @@ class World:
         """Whether truth says that a session is active."""
         request = pb.BatchGetSessionStatesRequest(session_ids=[session_id])
         return list((await self.call("BatchGetSessionStates", request)).active_session_ids) == [session_id]
-
-
-async def down(*_: Any, **__: Any) -> NoReturn:
-    """What a cache that can't be reached does with every command."""
-    raise CacheDown("down")
 
 
 def viewer(credentials: pb.Credentials) -> Caller:

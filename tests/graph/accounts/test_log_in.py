@@ -12,7 +12,8 @@ from reelgraph.graph.v1 import accounts_pb2 as pb
 from svc_kit.caller import Role
 from svc_kit.db import connect
 from svc_kit.errors import AppError, Reason, UserCode
-from tests.graph.accounts.conftest import PASSWORD, World, down, open_world, viewer
+from tests.graph.accounts.conftest import PASSWORD, World, open_world, viewer
+from tests.support.cache import take_down
 
 
 async def test_the_right_password_begins_a_further_session_whatever_the_case_of_the_name(world: World) -> None:
@@ -77,7 +78,7 @@ async def test_an_address_logs_in_only_so_often_in_a_window(tmp_path: Path) -> N
 
 async def test_without_the_cache_people_still_log_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.sign_up("anna")
-    monkeypatch.setattr(world.platform.cache, "execute_command", down)
+    take_down(world.platform.cache, monkeypatch)
     await world.log_in("anna", client_address="203.0.113.7")
     with pytest.raises(AppError) as refused:
         await world.log_in("anna", "not this one")

@@ -16,7 +16,8 @@ from svc_kit.errors import AppError, Reason, UserCode
 from svc_kit.rpc.client import AS_SERVICE
 from svc_kit.sessions import SessionCache
 from svc_kit.uow import UnitOfWork
-from tests.graph.accounts.conftest import World, down, viewer
+from tests.graph.accounts.conftest import World, viewer
+from tests.support.cache import take_down
 
 KEY = "0123456789abcdef"
 
@@ -110,7 +111,7 @@ async def test_a_watcher_hears_of_every_revocation_and_the_cache_forgets(world: 
 
 async def test_a_session_ends_also_while_the_cache_is_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     first = await world.sign_up()
-    monkeypatch.setattr(world.platform.cache, "execute_command", down)
+    take_down(world.platform.cache, monkeypatch)
     await world.call("LogOut", pb.LogOutRequest(), viewer(first))
     assert not await world.is_active(first.session.id)
 
