@@ -190,4 +190,5 @@ def _event(row: WatchRow) -> WatchRecorded:
         snapshot_id=row.snapshot_id,
         position=row.position,
         hashtags=row.hashtags,
+        reported_at_ms=row.at_ms,
     )

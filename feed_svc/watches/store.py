@@ -1,4 +1,4 @@
-"""Ports of watches: the log (truth) with history and seen sets, and the counters of views."""
+"""Ports of watches: the log (truth), the histories and the counters of views made from it."""
 
 from __future__ import annotations
 
@@ -43,9 +43,34 @@ class HistoryEntry:
     watched_ms: int
     """Of the last watch."""
 
+    @property
+    def key(self) -> HistoryKey:
+        """Its place in the history; the greatest is the newest."""
+        return (self.watched_at_ms, self.video_id)
+
 
 HistoryKey = tuple[int, int]
 """Place in a history: `watched_at_ms`, video id."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPlace:
+    """Where a page of a history begins: below `key`."""
+
+    key: HistoryKey
+    state: str = ""
+    """Where the store's own paging stands at `key`, opaque; empty: it begins to read there."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySlice:
+    """A page of a history."""
+
+    entries: Sequence[HistoryEntry]
+    more: bool
+    """There are entries below the last one."""
+    state: str = ""
+    """For `HistoryPlace`, of the last entry."""
 
 
 class WatchTx(Unit, Protocol):
@@ -58,7 +83,7 @@ class WatchTx(Unit, Protocol):
 
 
 class WatchLog(Protocol):
-    """All watches, by viewer."""
+    """All watches, by viewer: the truth."""
 
     def begin(self, caller: Caller) -> AbstractAsyncContextManager[WatchTx]:
         """Open a write transaction."""
@@ -68,12 +93,34 @@ class WatchLog(Protocol):
         """Which of these the viewer has recorded."""
         ...
 
-    async def history(self, user_id: int, limit: int, before: HistoryKey | None) -> Sequence[HistoryEntry]:
-        """Videos the viewer watched, each once, last watched first, below `before`."""
+    async def recent(self, user_id: int, limit: int) -> Sequence[HistoryEntry]:
+        """The viewer's newest watches, newest first; a video as often as it was watched."""
+        ...
+
+    def all(self) -> AsyncIterator[Sequence[tuple[int, HistoryEntry]]]:
+        """All watches with their viewers, a page at a time, in any order: to remake histories. May take long."""
         ...
 
     def totals(self) -> AsyncIterator[tuple[int, int]]:
         """Video id and number of watches, for all videos: to remake counters. May take long."""
+        ...
+
+
+class WatchHistory(Protocol):
+    """Histories (wide rows: partition viewer and time, newest first): a projection of `watch.recorded`. An adapter may
+    forget what was watched longer ago than it keeps. Raises UNAVAILABLE."""
+
+    async def append(self, watches: Sequence[tuple[int, HistoryEntry]]) -> None:
+        """Add watches by viewer, in any order. Durable on return; adding again changes nothing."""
+        ...
+
+    async def page(self, viewer_id: int, limit: int, after: HistoryPlace | None = None) -> HistorySlice:
+        """The videos that the viewer watched, each once where it was watched last, newest first. Raises BAD_USER_INPUT
+        on `page_token` for a state that the store does not know."""
+        ...
+
+    async def last(self, viewer_id: int, video_ids: Sequence[int]) -> Mapping[int, int]:
+        """When the viewer watched these videos last, in milliseconds; those not watched are left out."""
         ...
 
 

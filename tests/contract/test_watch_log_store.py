@@ -13,21 +13,20 @@ from feed_svc.schema import metadata, outbox, replies
 from feed_svc.watches.store import WatchLog, WatchRow
 from feed_svc.watches.stores.sql import SqlWatchLog
 from svc_kit.caller import Caller
-from svc_kit.db import connect
+from svc_kit.ids import IdGenerator
 from svc_kit.uow import UnitOfWork
-from tests.support.platform import create_tables, test_platform
+from tests.support.clock import FakeClock
+from tests.support.databases import DATABASES, opened_database
 
 ME, OTHER = 1, 2
 ROW = WatchRow(ME, "a" * 36, 10, 100, 4000, 5000, True, False, "5f", 3, ("cats", "größe"), 1000)
 
 
-@pytest.fixture
-async def uow(tmp_path: Path) -> AsyncIterator[UnitOfWork]:
-    async with test_platform(tmp_path) as platform:
-        await create_tables(platform, "feed", metadata)
-        db = connect(platform.settings.service_db_url("feed"))
-        yield UnitOfWork(db, outbox, replies, platform.ids, platform.clock)
-        await db.close()
+@pytest.fixture(params=DATABASES)
+async def uow(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[UnitOfWork]:
+    clock = FakeClock()
+    async with opened_database(request.param, tmp_path, metadata) as db:
+        yield UnitOfWork(db, outbox, replies, IdGenerator(clock), clock)
 
 
 @pytest.fixture
@@ -58,16 +57,19 @@ async def test_a_transaction_that_fails_leaves_nothing(log: WatchLog) -> None:
             await tx.add(ROW)
             raise RuntimeError("stop")
     assert await log.known(ME, [ROW.watch_id]) == frozenset()
-    assert list(await log.history(ME, 10, None)) == []
+    assert list(await log.recent(ME, 10)) == []
 
 
-async def test_history_has_a_video_once_where_it_was_watched_last(log: WatchLog) -> None:
-    await add(log, row(1, 10, 100), row(2, 11, 200), row(3, 12, 200), row(4, 10, 300), row(5, 13, 50, OTHER))
-    history = await log.history(ME, 10, None)
-    assert [(entry.video_id, entry.watched_at_ms) for entry in history] == [(10, 300), (12, 200), (11, 200)]
-    rest = await log.history(ME, 10, (200, 12))
-    assert [entry.video_id for entry in rest] == [11]
-    assert [entry.video_id for entry in await log.history(ME, 2, None)] == [10, 12]
+async def test_recent_watches_are_newest_first_and_a_viewers_own(log: WatchLog) -> None:
+    await add(log, row(1, 10, 100), row(2, 11, 200), row(3, 10, 300), row(4, 13, 50, OTHER))
+    recent = await log.recent(ME, 2)
+    assert [(entry.video_id, entry.watched_at_ms) for entry in recent] == [(10, 300), (11, 200)]
+
+
+async def test_all_watches_are_found_once_with_their_viewers(log: WatchLog) -> None:
+    await add(log, *(row(i, 10 + i % 3, i, 1 + i % 2) for i in range(1, 2502)))
+    found = [(viewer, entry.watched_at_ms) async for page in log.all() for viewer, entry in page]
+    assert sorted(found) == sorted((1 + i % 2, i) for i in range(1, 2502))
 
 
 async def test_all_videos_are_in_the_totals(log: WatchLog) -> None:

@@ -6,13 +6,13 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from feed_svc.watches.store import HistoryEntry, HistoryKey, WatchRow
+from feed_svc.watches.store import HistoryEntry, WatchRow
 from feed_svc.watches.stores.tables import viewer_actions, watch_history, watches
 from svc_kit.caller import Caller
-from svc_kit.db import Database, upsert
+from svc_kit.db import Database, after, insert_absent, upsert
 from svc_kit.uow import SqlTx, UnitOfWork, begin
 
 TOTALS_PAGE = 1000
@@ -35,8 +35,7 @@ class SqlWatchTx(SqlTx):
         known = select(watches.c.user_id).where(watches.c.user_id == row.user_id, watches.c.watch_id == row.watch_id)
         if (await self.connection.execute(known)).first():
             return False
-        inserted = await self.connection.execute(upsert(db, watches, values, key=["user_id", "watch_id"]))
-        if not inserted.rowcount:
+        if not await insert_absent(db, self.connection, watches, values, key=["user_id", "watch_id"]):
             return False
         entry = {
             "user_id": row.user_id,
@@ -65,17 +64,24 @@ class SqlWatchLog:
         async with self._uow.db.read() as connection:
             return frozenset((await connection.execute(query)).scalars())
 
-    async def history(self, user_id: int, limit: int, before: HistoryKey | None) -> Sequence[HistoryEntry]:
-        h = watch_history
-        query = select(h.c.video_id, h.c.watched_at_ms, h.c.watched_ms).where(h.c.user_id == user_id)
-        if before is not None:
-            at_ms, video_id = before
-            query = query.where(
-                or_(h.c.watched_at_ms < at_ms, and_(h.c.watched_at_ms == at_ms, h.c.video_id < video_id))
-            )
-        query = query.order_by(h.c.watched_at_ms.desc(), h.c.video_id.desc()).limit(limit)
+    async def recent(self, user_id: int, limit: int) -> Sequence[HistoryEntry]:
+        w = watches
+        query = select(w.c.video_id, w.c.at_ms, w.c.watched_ms).where(w.c.user_id == user_id)
         async with self._uow.db.read() as connection:
-            return [HistoryEntry(*row) for row in await connection.execute(query)]
+            rows = await connection.execute(query.order_by(w.c.at_ms.desc()).limit(limit))
+            return [HistoryEntry(*row) for row in rows]
+
+    async def all(self) -> AsyncIterator[Sequence[tuple[int, HistoryEntry]]]:
+        w, place = watches, (0, "")
+        while True:
+            query = select(w.c.user_id, w.c.watch_id, w.c.video_id, w.c.at_ms, w.c.watched_ms)
+            query = query.where(after([w.c.user_id, w.c.watch_id], place)).order_by(w.c.user_id, w.c.watch_id)
+            async with self._uow.db.read() as connection:
+                rows = (await connection.execute(query.limit(TOTALS_PAGE))).all()
+            yield [(row.user_id, HistoryEntry(row.video_id, row.at_ms, row.watched_ms)) for row in rows]
+            if len(rows) < TOTALS_PAGE:
+                return
+            place = (rows[-1].user_id, rows[-1].watch_id)
 
     async def totals(self) -> AsyncIterator[tuple[int, int]]:
         w, after = watches, 0

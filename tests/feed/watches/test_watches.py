@@ -16,6 +16,7 @@ from feed_svc.watches.counting import CountedViews
 from feed_svc.watches.plausible import Judged, judge
 from feed_svc.watches.queries import WatchQueries
 from feed_svc.watches.stores.sql import SqlWatchLog
+from feed_svc.watches.stores.sql_history import SqlWatchHistory
 from feed_svc.watches.wiring import build_watches
 from svc_kit.bus.relay import OutboxRelay
 from svc_kit.bus.runner import caught_up
@@ -42,7 +43,8 @@ def watch(video_id: int = 1000, watched_ms: int = 4000, **options: object) -> Re
 
 def queries(bench: Bench) -> WatchQueries:
     counters = CounterStore(bench.context.db, bench.world.clock, "views")
-    return WatchQueries(SqlWatchLog(bench.context.uow), CountedViews(counters), TokenSigner(b"s", "t"))
+    log, histories = SqlWatchLog(bench.context.uow), SqlWatchHistory(bench.context.db)
+    return WatchQueries(log, histories, CountedViews(counters), TokenSigner(b"s", "t"))
 
 
 async def views(bench: Bench, *video_ids: int, viewer: int = VIEWER) -> list[int]:
