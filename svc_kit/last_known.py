@@ -98,6 +98,11 @@ class LastKnown(Generic[V]):
         if len(self._held) > self._entries:
             self._held.popitem(last=False)
 
+    def held(self, key: int) -> V | None:
+        """What this process itself knows, however old."""
+        held = self._held.get(key)
+        return None if held is None else held.value
+
     async def recall(self, keys: Sequence[int]) -> dict[int, V]:
         """The newest that is known of these; what nothing is known of is left out."""
         own = {key: held for key in keys if (held := self._held.get(key)) is not None}

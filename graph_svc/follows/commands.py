@@ -8,6 +8,7 @@ from typing import Final
 
 from google.protobuf.message import Message
 
+from graph_svc.follows.blocks import KnownBlocks
 from graph_svc.follows.counting import FollowCounts, counts_of
 from graph_svc.follows.store import Accounts, Degree, Edge, EdgeKind, FollowGraph, FollowStore, FollowTx, Relation
 from reelgraph.events.v1 import follow_pb2 as events
@@ -31,8 +32,11 @@ class FollowResult:
 class FollowCommands:
     """Follow, block and mute, each way. Oneself: BAD_USER_INPUT; no such account: NOT_FOUND, both on `user_id`."""
 
-    def __init__(self, store: FollowStore, graph: FollowGraph, accounts: Accounts, replies: UnitOfWork) -> None:
+    def __init__(
+        self, store: FollowStore, graph: FollowGraph, accounts: Accounts, blocks: KnownBlocks, replies: UnitOfWork
+    ) -> None:
         self._store = store
+        self._blocks = blocks
         self._graph = graph
         self._accounts = accounts
         self.replies = replies
@@ -63,12 +67,16 @@ class FollowCommands:
             await _turn(tx, EdgeKind.BLOCK, viewer, user_id, True)
             await _turn(tx, EdgeKind.FOLLOW, viewer, user_id, False)
             await _turn(tx, EdgeKind.FOLLOW, user_id, viewer, False)
-            return await self._reply(tx, viewer, user_id, degree)
+            result = await self._reply(tx, viewer, user_id, degree)
+        await self._blocks.changed(viewer, user_id)
+        return result
 
     @idempotent
     async def unblock_user(self, caller: Caller, user_id: int) -> FollowResult:
         """Lift a block. Follows do not come back."""
-        return await self._turn_one(caller, user_id, EdgeKind.BLOCK, "unblock", False)
+        result = await self._turn_one(caller, user_id, EdgeKind.BLOCK, "unblock", False)
+        await self._blocks.changed(caller.viewer(), user_id)
+        return result
 
     @idempotent
     async def mute_user(self, caller: Caller, user_id: int) -> FollowResult:

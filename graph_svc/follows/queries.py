@@ -6,10 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from graph_svc.follows.blocks import KnownBlocks
 from graph_svc.follows.counting import FollowCounts, counts_of, own_counts
 from graph_svc.follows.store import FollowGraph, FollowStore, Neighbour, Relation
 from svc_kit.caller import Caller
+from svc_kit.errors import AppError
 from svc_kit.paging import TokenSigner, page_size
+from svc_kit.transient import is_transient
 
 MAX_VIEWER_FOLLOWEES = 5000
 MAX_FOLLOWER_IDS = 10_000
@@ -60,15 +63,27 @@ _Fetch = Callable[[int, int], Awaitable[_Slice]]
 class FollowQueries:
     """Relations from truth; lists and numbers from the graph, with the viewer's own edges from truth."""
 
-    def __init__(self, store: FollowStore, graph: FollowGraph, tokens: TokenSigner) -> None:
+    def __init__(self, store: FollowStore, graph: FollowGraph, blocks: KnownBlocks, tokens: TokenSigner) -> None:
         self._store = store
         self._graph = graph
+        self._blocks = blocks
         self._tokens = tokens
 
     async def relations(self, viewer_id: int, user_ids: Sequence[int]) -> Sequence[Relation]:
         """How the viewer stands to each, in the order asked."""
         found = await self._relations(viewer_id, user_ids)
         return [found[user_id] for user_id in user_ids]
+
+    async def sight_relations(self, viewer_id: int, user_ids: Sequence[int]) -> Sequence[Relation]:
+        """As `relations`; while truth can't be read, by the blocks that were last known. Raises UNAVAILABLE when those
+        are not known either."""
+        try:
+            return await self.relations(viewer_id, user_ids)
+        except AppError as error:
+            known = await self._blocks.relations(viewer_id, user_ids) if is_transient(error) else None
+            if known is None:
+                raise
+            return [known[user_id] for user_id in user_ids]
 
     async def blocked(self, viewer_id: int, user_ids: Sequence[int]) -> AbstractSet[int]:
         """Those of the accounts that a block, of either side, keeps from the viewer."""
@@ -147,9 +162,11 @@ class FollowQueries:
 
     async def viewer_graph(self, viewer_id: int) -> ViewerGraph:
         """Everything a feed must know of a viewer's relations."""
+        began_ms = self._blocks.now_ms()
         followees = [n.user_id for n in await self._store.followees(viewer_id, 0, MAX_VIEWER_FOLLOWEES)]
         relations = await self._relations(viewer_id, followees)
         blocked = await self._store.blocking(viewer_id) | await self._store.blocked_by(viewer_id)
+        await self._blocks.learnt(viewer_id, sorted(blocked), began_ms)
         return ViewerGraph(
             followees,
             [user_id for user_id in followees if relations[user_id].followed_by],

@@ -54,7 +54,9 @@ class FollowServicer(FollowServiceServicer):
     async def BatchGetRelations(
         self, request: pb.BatchGetRelationsRequest, context: _Context
     ) -> pb.BatchGetRelationsResponse:
-        found = await self._queries.relations(current_caller().viewer(), request.user_ids)
+        viewer = current_caller().viewer()
+        read = self._queries.sight_relations if request.last_known else self._queries.relations
+        found = await read(viewer, request.user_ids)
         return pb.BatchGetRelationsResponse(relations=map(_relation, found))
 
     async def BatchGetFollowCounts(

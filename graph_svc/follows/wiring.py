@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from graph_svc.context import Domain, GraphContext
+from graph_svc.follows.blocks import Blocks, KnownBlocks
 from graph_svc.follows.commands import FollowCommands
 from graph_svc.follows.popular import PopularAccounts
 from graph_svc.follows.queries import FollowQueries
@@ -20,6 +21,7 @@ from reelgraph.graph.v1 import follows_pb2, follows_pb2_grpc
 from svc_kit.backends import resolve
 from svc_kit.breaker import Breaker
 from svc_kit.bus.runner import EventWorker
+from svc_kit.last_known import LastKnown
 from svc_kit.paging import TokenSigner
 from svc_kit.rpc.server import Servicer
 from svc_kit.service import Job
@@ -45,9 +47,11 @@ async def build_follows(context: GraphContext, accounts: Accounts) -> Follows:
     )
     popular = PopularAccounts(graph, platform.clock, MAX_CANDIDATES)
     tokens = TokenSigner(platform.settings.secret.get_secret_value().encode(), "pages of follows")
-    queries = FollowQueries(store, graph, tokens)
+    known = LastKnown(platform.cache, platform.clock, "blocks", Blocks, lambda blocks: blocks.version)
+    blocks = KnownBlocks(known, platform.clock)
+    queries = FollowQueries(store, graph, blocks, tokens)
     servicer = FollowServicer(
-        FollowCommands(store, graph, accounts, context.uow),
+        FollowCommands(store, graph, accounts, blocks, context.uow),
         queries,
         SuggestionQueries(graph, popular, queries, tokens),
     )
