@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.servers import cql, fetch, jvm
+from deploy.servers import cql, jvm
 from deploy.servers.engine import Server
 from deploy.servers.folder import Folder, write_private
 
@@ -37,8 +37,8 @@ _LOGBACK = """<configuration>
 
 
 def install(folder: Folder, say: Callable[[str], None]) -> None:
-    fetch.java(11, 17)
-    fetch.jars(folder, NAME, JARS, say)
+    jvm.install(11, 17, say)
+    jvm.jars(folder, NAME, JARS, say)
 
 
 def configuration(folder: Folder, place: Path) -> dict[str, object]:
@@ -83,13 +83,18 @@ def configuration(folder: Folder, place: Path) -> dict[str, object]:
     }
 
 
-def servers(folder: Folder) -> list[Server]:
-    java, _ = fetch.java(11, 17)
-    place, port = folder.of(NAME), folder.port("cassandra")
+def prepare(folder: Folder) -> None:
+    place = folder.of(NAME)
     conf = place / "conf"
     conf.mkdir(exist_ok=True)
     write_private(conf / "cassandra.yaml", json.dumps(configuration(folder, place), indent=1))
     write_private(conf / "logback.xml", _LOGBACK)
+
+
+def servers(folder: Folder) -> list[Server]:
+    java, _ = jvm.find(11, 17)
+    place, port = folder.of(NAME), folder.port("cassandra")
+    conf = place / "conf"
     defined = {
         "cassandra.config": f"file://{conf / 'cassandra.yaml'}",
         "cassandra.storagedir": place / "data",
@@ -99,7 +104,6 @@ def servers(folder: Folder) -> list[Server]:
         "cassandra.superuser_setup_delay_ms": 0,
         "cassandra.available_processors": 2,
         "logback.configurationFile": conf / "logback.xml",
-        "io.netty.maxDirectMemory": 0,
     }
     command = [
         java,

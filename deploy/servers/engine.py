@@ -4,7 +4,8 @@ An engine's module has
 
 - `NAME`, `VARIABLE` (the environment variable that holds its address), `PORTS` (name -> default port)
 - `install(folder, say)`: get the programs, once; `say(text)` is a word of progress
-- `servers(folder)`: write configuration and first data, and say which processes to run
+- `prepare(folder)`: write configuration, and data where there is none yet; only while nothing of it runs
+- `servers(folder)`: say which processes to run; changes nothing
 - `settle(folder)`: what must be there once they answer: roles, databases, buckets. Idempotent
 - `url(folder)`: the address as the product's own setting would have it
 """
@@ -66,6 +67,8 @@ class Engine(Protocol):
     PORTS: Mapping[str, int]
 
     def install(self, folder: Folder, say: Callable[[str], None]) -> None: ...
+
+    def prepare(self, folder: Folder) -> None: ...
 
     def servers(self, folder: Folder) -> list[Server]: ...
 

@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 # Below what the kernel hands out for outgoing connections, or a stopped server's port could be gone.
@@ -32,9 +32,7 @@ class Folder:
         self._lock = threading.Lock()
 
     def make(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
-        for name in ("bin", "cache"):
-            (self.root / name).mkdir(exist_ok=True)
+        (self.root / "bin").mkdir(parents=True, exist_ok=True)
 
     def of(self, engine: str) -> Path:
         """The engine's own folder."""
@@ -71,6 +69,10 @@ class Folder:
         """The port remembered for `name`."""
         return int(self._read("ports.json")[name].rpartition(":")[2])
 
+    def has_ports(self, names: Iterable[str]) -> bool:
+        """Whether all of these are chosen."""
+        return self._read("ports.json").keys() >= set(names)
+
     def choose_ports(self, wanted: Mapping[str, int]) -> None:
         """Fix a port for each name: the remembered one, else the wanted one, else any that is free. To be called
         only while nothing of ours listens on them."""
@@ -86,6 +88,11 @@ class Folder:
 
     def export(self, variables: Mapping[str, str]) -> None:
         """Add to `env`, which a shell sources: addresses with their passwords, for what runs."""
+        if (
+            variables.items()
+            <= (self.exported() | dict.fromkeys(variables.keys() - self.exported().keys(), "")).items()
+        ):
+            return
         with self._changing():
             lines = self.exported() | dict(variables)
             text = "".join(f"export {name}='{value}'\n" for name, value in sorted(lines.items()) if value)

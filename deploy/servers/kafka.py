@@ -11,8 +11,9 @@ import socket
 import struct
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
-from deploy.servers import fetch, jvm
+from deploy.servers import fetch, jvm, process
 from deploy.servers.engine import Server
 from deploy.servers.folder import Folder, write_private
 
@@ -29,8 +30,8 @@ LISTENERS = ("CLIENT", "PROXIED", "CONTROLLER")
 
 
 def install(folder: Folder, say: Callable[[str], None]) -> None:
-    fetch.java(17)
-    fetch.jars(folder, NAME, JARS, say)
+    jvm.install(17, 99, say)
+    jvm.jars(folder, NAME, JARS, say)
 
 
 def configuration(folder: Folder) -> dict[str, object]:
@@ -75,23 +76,26 @@ def configuration(folder: Folder) -> dict[str, object]:
     }
 
 
-def servers(folder: Folder) -> list[Server]:
-    java, _ = fetch.java(17)
-    place, port = folder.of(NAME), folder.port("kafka")
+def prepare(folder: Folder) -> None:
+    place = folder.of(NAME)
     properties = place / "server.properties"
     write_private(properties, "".join(f"{key}={value}\n" for key, value in configuration(folder).items()))
-    command = [
-        java,
-        *jvm.flags(place, heap_mib=HEAP_MIB, direct_mib=64, metaspace_mib=96, code_mib=48),
-        "-XX:TieredStopAtLevel=1",
-        *("-cp", f"{place / 'lib'}/*"),
-    ]
     if not (place / "data" / "meta.properties").exists():
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), "--ignore-formatted"]
-        (place / "tmp").mkdir(exist_ok=True)
-        fetch.run([*command, *tool], within_s=60, cwd=place)
-    return [Server(NAME, [*command, "kafka.Kafka", str(properties)], place, lambda: _answers(port), within_s=60)]
+        fetch.run([*_java(place), *tool], within_s=60, env=process.environment(place), cwd=place)
+
+
+def servers(folder: Folder) -> list[Server]:
+    place, port = folder.of(NAME), folder.port("kafka")
+    command = [*_java(place), "kafka.Kafka", str(place / "server.properties")]
+    return [Server(NAME, command, place, lambda: _answers(port), within_s=60)]
+
+
+def _java(place: Path) -> list[str]:
+    java, _ = jvm.find(17)
+    bounds = jvm.flags(place, heap_mib=HEAP_MIB, direct_mib=64, metaspace_mib=96, code_mib=48)
+    return [java, *bounds, "-XX:TieredStopAtLevel=1", "-cp", f"{place / 'lib'}/*"]
 
 
 def _answers(port: int) -> bool:

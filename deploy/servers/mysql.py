@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -16,20 +17,19 @@ PORTS = {"mysql": 23306}
 
 
 def install(folder: Folder, say: Callable[[str], None]) -> None:
-    fetch.apt("mariadbd", "mariadb-server", say)
+    fetch.program("mariadbd", "mariadb-server", say)
 
 
-def servers(folder: Folder) -> list[Server]:
-    place, port = folder.of(NAME), folder.port("mysql")
-    data = place / "data"
-    if not (data / "mysql").exists():
-        _make(place, data)
+def prepare(folder: Folder) -> None:
+    place = folder.of(NAME)
+    if not (place / "data").exists():
+        _make(place)
     accounts = place / "accounts.sql"
     write_private(accounts, _accounts(folder.secret("mysql")))
     settings = {
-        "datadir": data,
+        "datadir": place / "data",
         "bind-address": "127.0.0.1",
-        "port": port,
+        "port": folder.port("mysql"),
         # Relative to the data: a longer path could be too long for a socket.
         "socket": "mysqld.sock",
         "pid-file": "mysqld.pid",
@@ -44,16 +44,23 @@ def servers(folder: Folder) -> list[Server]:
         "table-open-cache": 800,
     }
     write_private(place / "my.cnf", "[mariadbd]\n" + "".join(f"{key}={value}\n" for key, value in settings.items()))
-    command = [fetch.find_program("mariadbd") or "mariadbd", f"--defaults-file={place / 'my.cnf'}"]
+
+
+def servers(folder: Folder) -> list[Server]:
+    place, port = folder.of(NAME), folder.port("mysql")
+    command = [fetch.need("mariadbd"), f"--defaults-file={place / 'my.cnf'}"]
     return [Server(NAME, command, place, lambda: _answers(port), unprivileged=True, within_s=60)]
 
 
-def _make(place: Path, data: Path) -> None:
-    data.mkdir(exist_ok=True)
-    program = fetch.find_program("mariadb-install-db") or "mariadb-install-db"
+def _make(place: Path) -> None:
+    fresh = place / "data.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    program = fetch.need("mariadb-install-db")
     env = process.environment(place)
-    command = [*process.as_user(place), program, "--no-defaults", f"--datadir={data}", "--skip-test-db"]
+    command = [*process.as_user(place), program, "--no-defaults", f"--datadir={fresh}", "--skip-test-db"]
     fetch.run([*command, "--innodb-log-file-size=48M"], within_s=120, env=env, cwd=place)
+    fresh.rename(place / "data")
 
 
 def _accounts(password: str) -> str:

@@ -7,66 +7,72 @@ import os
 import socket
 from collections.abc import Callable
 
-from deploy.servers import fetch, jvm
+from deploy.servers import jvm
 from deploy.servers.engine import Server
 from deploy.servers.folder import Folder, write_private
 
 NAME = "neo4j"
 VARIABLE = "REELGRAPH_TEST_NEO4J_URL"
 PORTS = {"neo4j": 27687}
-HEAP_MIB = 384
-PAGE_CACHE_MIB = 96
+HEAP_MIB = 512
+PAGE_CACHE_MIB = 128
 
-_BOLT_HANDSHAKE = bytes.fromhex("6060b017" "00040405" "00000405" "00000004" "00000003")
+_BOLT_HANDSHAKE = bytes.fromhex("6060b01700040405000004050000000400000003")
 
 
 def _edition() -> tuple[str, str, str]:
     """Java, the version for it and that version's main class."""
-    java, version = fetch.java(17)
+    java, version = jvm.find(17)
     if version >= 25:
         return java, "2026.08.1", "org.neo4j.server.Neo4jCommunity"
-    java, _ = fetch.java(17, 21)
+    java, _ = jvm.find(17, 21)
     return java, "5.26.30", "org.neo4j.server.CommunityEntryPoint"
 
 
 def install(folder: Folder, say: Callable[[str], None]) -> None:
+    jvm.install(17, 99, say)
     _, version, _ = _edition()
-    fetch.jars(folder, NAME, [f"org.neo4j:neo4j:{version}"], say)
+    jvm.jars(folder, NAME, [f"org.neo4j:neo4j:{version}"], say)
 
 
-def servers(folder: Folder) -> list[Server]:
-    java, version, main = _edition()
-    place, port = folder.of(NAME), folder.port("neo4j")
-    (place / "conf").mkdir(exist_ok=True)
+def prepare(folder: Folder) -> None:
+    _, version, _ = _edition()
+    place, at = folder.of(NAME), f"127.0.0.1:{folder.port('neo4j')}"
     settings = {
-        "server.bolt.listen_address": f"127.0.0.1:{port}",
-        "server.bolt.advertised_address": f"127.0.0.1:{port}",
+        "server.bolt.listen_address": at,
+        "server.bolt.advertised_address": at,
         "server.http.enabled": "false",
         "server.https.enabled": "false",
         "dbms.security.auth_enabled": "true",
         "dbms.usage_report.enabled": "false",
         "server.memory.pagecache.size": f"{PAGE_CACHE_MIB}m",
         "db.tx_log.rotation.retention_policy": "1 files",
+        # A clean stop would else take eleven seconds.
         "internal.server.bolt.thread_pool_shutdown_wait_time": "0s",
     }
     if not version.startswith("5."):
         settings |= {"dbms.fleet_manager.enabled": "false", "server.fleet_discovery.enabled": "false"}
-    write_private(place / "conf" / "neo4j.conf", "".join(f"{k}={v}\n" for k, v in settings.items()))
-    opens = [f"--add-opens=java.base/{p}=ALL-UNNAMED" for p in ("java.nio", "java.io", "sun.nio.ch")]
+    (place / "conf").mkdir(exist_ok=True)
+    write_private(place / "conf" / "neo4j.conf", "".join(f"{key}={value}\n" for key, value in settings.items()))
+    if not (place / "data").exists():
+        (place / "data" / "dbms").mkdir(parents=True)
+        write_private(place / "data" / "dbms" / "auth.ini", _credential(folder.secret("neo4j")))
+
+
+def servers(folder: Folder) -> list[Server]:
+    java, version, main = _edition()
+    place, port = folder.of(NAME), folder.port("neo4j")
     flags = [
         *jvm.flags(place, heap_mib=HEAP_MIB, direct_mib=128, metaspace_mib=224, code_mib=96),
-        *opens,
+        *(f"--add-opens=java.base/{each}=ALL-UNNAMED" for each in ("java.nio", "java.io", "sun.nio.ch")),
         "-Dio.netty.tryReflectionSetAccessible=true",
         "-Dlog4j2.disable.jmx=true",
     ]
     if not version.startswith("5."):
         flags += ["--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow"]
     home = [f"--home-dir={place}", f"--config-dir={place / 'conf'}"]
-    base = [java, *flags, "-cp", f"{place / 'lib'}/*"]
-    if not (place / "data" / "dbms" / "auth.ini").exists() and not (place / "data" / "databases" / "system").exists():
-        (place / "data" / "dbms").mkdir(parents=True, exist_ok=True)
-        write_private(place / "data" / "dbms" / "auth.ini", _credential(folder.secret("neo4j")))
-    return [Server(NAME, [*base, main, *home], place, ready=lambda: _answers(port), within_s=90)]
+    command = [java, *flags, "-cp", f"{place / 'lib'}/*", main, *home]
+    return [Server(NAME, command, place, ready=lambda: _answers(port), within_s=90)]
 
 
 def _credential(password: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,18 +27,21 @@ SETTINGS = {
 
 
 def install(folder: Folder, say: Callable[[str], None]) -> None:
-    fetch.apt("postgres", "postgresql", say)
+    fetch.program("postgres", "postgresql", say)
+
+
+def prepare(folder: Folder) -> None:
+    place = folder.of(NAME)
+    if not (place / "data").exists():
+        _make(folder, place)
+    settings = SETTINGS | {"port": str(folder.port("postgres"))}
+    write_private(place / "postgresql.conf", "".join(f"{key} = '{value}'\n" for key, value in settings.items()))
 
 
 def servers(folder: Folder) -> list[Server]:
-    place = folder.of(NAME)
+    place, port = folder.of(NAME), folder.port("postgres")
     data = place / "data"
-    port = folder.port("postgres")
-    if not (data / "PG_VERSION").exists():
-        _make(folder, place, data)
-    settings = SETTINGS | {"port": str(port)}
-    write_private(place / "postgresql.conf", "".join(f"{key} = '{value}'\n" for key, value in settings.items()))
-    is_ready = [fetch.find_program("pg_isready") or "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    is_ready = [fetch.need("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
 
     def ready() -> bool:
         try:
@@ -47,25 +51,27 @@ def servers(folder: Folder) -> list[Server]:
         return True
 
     command = [
-        fetch.find_program("postgres") or "postgres",
+        fetch.need("postgres"),
         *("-D", str(data), "-c", f"config_file={place / 'postgresql.conf'}"),
         *("-c", f"hba_file={data / 'pg_hba.conf'}", "-c", f"ident_file={data / 'pg_ident.conf'}"),
     ]
     return [Server(NAME, command, place, ready, unprivileged=True, stop_signal="INT")]
 
 
-def _make(folder: Folder, place: Path, data: Path) -> None:
-    password = place / "password"
+def _make(folder: Folder, place: Path) -> None:
+    fresh, password = place / "data.new", place / "password"
+    shutil.rmtree(fresh, ignore_errors=True)
     write_private(password, folder.secret("postgres") + "\n")
     env = process.environment(place)
     command = [
         *process.as_user(place),
-        fetch.find_program("initdb") or "initdb",
-        *("-D", str(data), "--no-sync", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"),
+        fetch.need("initdb"),
+        *("-D", str(fresh), "--no-sync", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"),
         *("--auth=scram-sha-256", f"--pwfile={password}"),
     ]
     fetch.run(command, within_s=60, env=env, cwd=place)
     password.unlink()
+    fresh.rename(place / "data")
 
 
 def settle(folder: Folder) -> None:
@@ -84,7 +90,7 @@ def settle(folder: Folder) -> None:
 
 
 def _sql(folder: Folder, database: str, text: str) -> None:
-    psql = fetch.find_program("psql") or "psql"
+    psql = fetch.need("psql")
     at = ["-h", "127.0.0.1", "-p", str(folder.port("postgres")), "-U", "postgres", "-d", database]
     env = process.environment(folder.of(NAME)) | {"PGPASSWORD": folder.secret("postgres")}
     fetch.run([psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", *at], within_s=30, env=env, given=text)

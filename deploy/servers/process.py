@@ -13,11 +13,14 @@ from pathlib import Path
 
 from deploy.servers.engine import Server, ServerError
 
+_LONGEST_LOG = 16 << 20
 _UNPRIVILEGED = ("postgres", "mysql", "nobody")
 
 
 def spawn(server: Server) -> None:
     """Start it in a session of its own, its output in its log."""
+    if server.log.exists() and server.log.stat().st_size > _LONGEST_LOG:
+        server.log.replace(server.log.with_suffix(".log.1"))
     env = environment(server.folder) | dict(server.env)
     command = list(server.command)
     if server.unprivileged:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 
 from deploy.servers import fetch, resp
@@ -16,7 +15,7 @@ MAX_MEMORY = 640 * MIB
 
 
 def install(folder: Folder, say: Callable[[str], None]) -> None:
-    fetch.apt("redis-server", "redis-server", say)
+    fetch.program("redis-server", "redis-server", say)
 
 
 def configuration(folder: Folder, port: int, maximum: int) -> str:
@@ -37,16 +36,18 @@ def configuration(folder: Folder, port: int, maximum: int) -> str:
     )
 
 
+def prepare(folder: Folder) -> None:
+    place = folder.of(NAME)
+    text = configuration(folder, folder.port("redis"), MAX_MEMORY) + f"databases 64\ndir {place}\n"
+    write_private(place / "redis.conf", text)
+
+
 def servers(folder: Folder) -> list[Server]:
     place, port, password = folder.of(NAME), folder.port("redis"), folder.secret("redis")
-    write_private(
-        place / "redis.conf", configuration(folder, port, MAX_MEMORY) + f"databases 64\ndir {place}\n"
-    )
-    program = shutil.which("redis-server") or "redis-server"
     return [
         Server(
             NAME,
-            [program, str(place / "redis.conf")],
+            [fetch.need("redis-server"), str(place / "redis.conf")],
             place,
             ready=lambda: resp.answers(port, password),
             memory=MAX_MEMORY * 5 // 4 + 64 * MIB,

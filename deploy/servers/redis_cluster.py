@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 
-from deploy.servers import redis, resp
+from deploy.servers import fetch, redis, resp
 from deploy.servers.engine import MIB, Server, ServerError
 from deploy.servers.folder import Folder, write_private
 
@@ -22,27 +21,34 @@ def install(folder: Folder, say: Callable[[str], None]) -> None:
     redis.install(folder, say)
 
 
-def servers(folder: Folder) -> list[Server]:
-    return [_node(folder, n) for n in NODES]
+def prepare(folder: Folder) -> None:
+    for n in NODES:
+        place = folder.of(f"{NAME}/{n}")
+        text = redis.configuration(folder, folder.port(f"redis-cluster-{n}"), MAX_MEMORY)
+        write_private(place / "redis.conf", text + "\n".join(_membership(folder, n)) + f"\ndir {place}\n")
 
 
-def _node(folder: Folder, n: int) -> Server:
-    place, port, password = folder.of(NAME) / str(n), folder.port(f"redis-cluster-{n}"), folder.secret("redis")
-    place.mkdir(exist_ok=True)
-    own = (
-        f"masterauth {password}",
+def _membership(folder: Folder, n: int) -> list[str]:
+    return [
+        f"masterauth {folder.secret('redis')}",
         "cluster-enabled yes",
         f"cluster-port {folder.port(f'redis-cluster-bus-{n}')}",
         "cluster-config-file nodes.conf",
         "cluster-node-timeout 2000",
         # With one master dead the other two thirds go on: what a cluster with replicas does in its bad seconds.
         "cluster-require-full-coverage no",
-        f"dir {place}",
-    )
-    write_private(place / "redis.conf", redis.configuration(folder, port, MAX_MEMORY) + "\n".join(own) + "\n")
+    ]
+
+
+def servers(folder: Folder) -> list[Server]:
+    return [_node(folder, n) for n in NODES]
+
+
+def _node(folder: Folder, n: int) -> Server:
+    place, port, password = folder.of(f"{NAME}/{n}"), folder.port(f"redis-cluster-{n}"), folder.secret("redis")
     return Server(
         f"node-{n}",
-        [shutil.which("redis-server") or "redis-server", str(place / "redis.conf")],
+        [fetch.need("redis-server"), str(place / "redis.conf")],
         place,
         ready=lambda: resp.answers(port, password),
         memory=MAX_MEMORY * 5 // 4 + 64 * MIB,
@@ -68,7 +74,7 @@ def settle(folder: Folder) -> None:
     until = time.monotonic() + 20
     while not all(_whole(port, password) for port in ports):
         if time.monotonic() > until:
-            raise ServerError("the three nodes do not become one cluster", folder.of(NAME) / "1" / "node-1.log")
+            raise ServerError("the three nodes do not become one cluster", folder.of(f"{NAME}/1") / "node-1.log")
         time.sleep(0.1)
 
 

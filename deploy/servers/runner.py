@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import FrameType
+from typing import NoReturn
 
-from deploy.servers import process
+from deploy.servers import fetch, process
 from deploy.servers.engine import MIB, Engine, Server, ServerError, Unavailable
 from deploy.servers.folder import Folder
 
@@ -26,16 +27,29 @@ class Terminal:
 
     def line(self, engine: str, text: str) -> None:
         with self._lock:
-            print(f"servers: {time.monotonic() - self.begun:5.1f} s  {engine:14} {text}", flush=True)
+            print(f"servers: {time.monotonic() - self.begun:5.1f} s  {engine:13}  {text}", flush=True)
 
 
 def start(folder: Folder, engines: Sequence[Engine]) -> int:
     """Bring all up in parallel; 1 when one of them failed, which does not touch the others."""
     folder.make()
     terminal = Terminal()
+    signal.signal(signal.SIGTERM, _interrupt)
     with ThreadPoolExecutor(len(engines)) as pool:
-        outcomes = list(pool.map(lambda engine: _outcome(folder, engine, terminal), engines))
-    return 0 if all(outcomes) else 1
+        try:
+            outcomes = list(pool.map(lambda engine: _outcome(folder, engine, terminal), engines))
+        except KeyboardInterrupt:
+            fetch.abort()
+            pool.shutdown(cancel_futures=True)
+            return 130
+    if not all(outcomes):
+        return 1
+    fetch.drop_caches(folder)
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _outcome(folder: Folder, engine: Engine, terminal: Terminal) -> bool:
@@ -48,6 +62,7 @@ def _outcome(folder: Folder, engine: Engine, terminal: Terminal) -> bool:
     except Unavailable as reason:
         say(f"skipped: {reason}")
     except Exception as error:
+        # Whatever it is, it is this engine's: the others go on.
         say(f"FAILED: {error if isinstance(error, ServerError) else repr(error)}")
         if isinstance(error, ServerError) and error.log and error.log.exists():
             tail = error.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
@@ -58,17 +73,18 @@ def _outcome(folder: Folder, engine: Engine, terminal: Terminal) -> bool:
 
 def _bring_up(folder: Folder, engine: Engine, say: Callable[[str], None]) -> str:
     """Have it run and export its address; answers how that went."""
-    with contextlib.suppress(KeyError):
-        servers = engine.servers(folder) if _ports_known(folder, engine) else []
-        if servers and all(process.running(server) and server.ready() for server in servers):
-            folder.export({engine.VARIABLE: engine.url(folder)})
-            return f"running, {_memory(servers)}"
+    servers = known(folder, engine)
+    if servers and _up(servers):
+        folder.export({engine.VARIABLE: engine.url(folder)})
+        return f"running, {_memory(servers)}"
+    folder.export({engine.VARIABLE: ""})
     engine.install(folder, say)
     begun = time.monotonic()
-    for server in servers_of(folder, engine):
+    for server in servers:
         process.stop(server)
     folder.choose_ports(engine.PORTS)
     say("starting")
+    engine.prepare(folder)
     servers = engine.servers(folder)
     for server in servers:
         process.spawn(server)
@@ -79,23 +95,26 @@ def _bring_up(folder: Folder, engine: Engine, say: Callable[[str], None]) -> str
     return f"ready in {time.monotonic() - begun:.1f} s, {_memory(servers)}"
 
 
-def servers_of(folder: Folder, engine: Engine) -> list[Server]:
-    return engine.servers(folder) if _ports_known(folder, engine) else []
-
-
-def _ports_known(folder: Folder, engine: Engine) -> bool:
+def known(folder: Folder, engine: Engine) -> list[Server]:
+    """The engine's processes, running or not; none before its first start."""
     try:
-        return all(folder.port(name) for name in engine.PORTS)
-    except KeyError:
-        return False
+        return engine.servers(folder) if folder.has_ports(engine.PORTS) else []
+    except Unavailable:
+        return []
+
+
+def _up(servers: Sequence[Server]) -> bool:
+    return all(process.running(server) and server.ready() for server in servers)
 
 
 def _wait(server: Server) -> None:
     until = time.monotonic() + server.within_s
     while True:
+        # The process after the protocol: on that port another server may have answered.
+        is_ready = server.ready()
         if process.running(server) is None:
             raise ServerError(f"{server.name} ended while starting", server.log)
-        if server.ready() and process.running(server) is not None:
+        if is_ready:
             return
         if time.monotonic() > until:
             process.stop(server)
@@ -104,17 +123,19 @@ def _wait(server: Server) -> None:
 
 
 def _memory(servers: Sequence[Server]) -> str:
-    return f"{sum(map(process.memory, servers)) // MIB} MiB"
+    return f"{sum(map(process.memory, servers)) / MIB:.0f} MiB"
 
 
 def stop(folder: Folder, engines: Sequence[Engine]) -> int:
     """Stop all in parallel; 1 when one does not end."""
+    folder.make()
     terminal = Terminal()
 
     def one(engine: Engine) -> bool:
         try:
             with folder.exclusive(engine.NAME):
-                stopped = [process.stop(server) for server in servers_of(folder, engine)]
+                folder.export({engine.VARIABLE: ""})
+                stopped = [process.stop(server) for server in known(folder, engine)]
         except ServerError as error:
             terminal.line(engine.NAME, f"FAILED: {error}")
             return False
@@ -127,16 +148,18 @@ def stop(folder: Folder, engines: Sequence[Engine]) -> int:
 
 
 def status(folder: Folder, engines: Sequence[Engine]) -> int:
-    """A line an engine: whether it runs and answers, where, and in how much memory; 1 when one does not."""
+    """A line an engine: whether it runs and answers, in how much memory, as which processes, where; 1 when one does
+    not."""
     total, complete = 0, True
     for engine in engines:
-        servers = servers_of(folder, engine)
-        up = bool(servers) and all(process.running(server) and server.ready() for server in servers)
+        servers = known(folder, engine)
+        is_up = bool(servers) and _up(servers)
         used = sum(map(process.memory, servers))
-        total, complete = total + used, complete and up
-        pids = " ".join(str(process.running(server) or "-") for server in servers)
-        where = ", ".join(f"{name} {folder.port(name)}" for name in engine.PORTS) if servers else ""
-        print(f"{engine.NAME:14} {'running' if up else 'stopped':8} {used // MIB:5} MiB  pid {pids:22} {where}")
-    print(f"{'total':14} {'':8} {total // MIB:5} MiB")
-    sys.stdout.flush()
+        total, complete = total + used, complete and is_up
+        pids = [str(process.running(server) or "-") for server in servers]
+        ports = [str(folder.port(name)) for name in engine.PORTS] if servers else []
+        word = "running" if is_up else "stopped"
+        places = f"pid {' '.join(pids)}, port {' '.join(ports)}" if servers else ""
+        print(f"{engine.NAME:13}  {word}  {used / MIB:5.0f} MiB  {places}")
+    print(f"{'total':13}  {'':7}  {total / MIB:5.0f} MiB")
     return 0 if complete else 1

@@ -20,11 +20,15 @@ def install(folder: Folder, say: Callable[[str], None]) -> None:
     fetch.go(folder, "versitygw", PACKAGE, VERSION, say)
 
 
-def servers(folder: Folder) -> list[Server]:
-    place, port = folder.of(NAME), folder.port("s3")
+def prepare(folder: Folder) -> None:
+    place = folder.of(NAME)
     # The bucket is a folder: made here, it is there from the first request on.
     (place / "data" / BUCKET).mkdir(parents=True, exist_ok=True)
     (place / "versions").mkdir(exist_ok=True)
+
+
+def servers(folder: Folder) -> list[Server]:
+    place, port = folder.of(NAME), folder.port("s3")
     gateway = [str(folder.root / "bin" / "versitygw"), "--port", f"127.0.0.1:{port}", "--health", "/health", "--quiet"]
     command = [*gateway, "posix", "--versioning-dir", str(place / "versions"), str(place / "data")]
     env = {

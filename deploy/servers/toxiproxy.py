@@ -19,6 +19,10 @@ def install(folder: Folder, say: Callable[[str], None]) -> None:
     fetch.go(folder, "toxiproxy", PACKAGE, VERSION, say)
 
 
+def prepare(folder: Folder) -> None:
+    """It has no configuration."""
+
+
 def servers(folder: Folder) -> list[Server]:
     port = folder.port("toxiproxy")
     command = [str(folder.root / "bin" / "toxiproxy"), "-host", "127.0.0.1", "-port", str(port)]

@@ -41,13 +41,18 @@ def _programs(venv: Path) -> Path:
     return found
 
 
+def prepare(folder: Folder) -> None:
+    place = folder.of(NAME)
+    _copy_backends(place / "backends", _programs(place / "venv"))
+    (place / "repository").mkdir(exist_ok=True)
+
+
 def servers(folder: Folder) -> list[Server]:
     place, port = folder.of(NAME), folder.port("triton")
     programs = _programs(place / "venv")
-    (place / "repository").mkdir(exist_ok=True)
     command = [
         str(programs / "bin" / "tritonserver"),
-        f"--backend-directory={_backends(place, programs)}",
+        f"--backend-directory={place / 'backends'}",
         f"--model-repository={place / 'repository'}",
         *("--model-control-mode=explicit", "--disable-auto-complete-config"),
         *("--grpc-address=127.0.0.1", f"--grpc-port={port}", "--allow-http=false", "--allow-metrics=false"),
@@ -68,9 +73,8 @@ def servers(folder: Folder) -> list[Server]:
     return [Server(NAME, command, place, lambda: _answers(port), memory=1024 * MIB, env=env)]
 
 
-def _backends(place: Path, programs: Path) -> Path:
+def _copy_backends(backends: Path, programs: Path) -> None:
     """The Python backend with the stub for this Python, and ours. Copies: Triton looks beside the files themselves."""
-    backends = place / "backends"
     stub = programs / "python_backend_stubs" / f"3.{sys.version_info.minor}" / "triton_python_backend_stub"
     copies = {path: backends / "python" / path.name for path in (*(programs / "backends" / "python").iterdir(), stub)}
     copies |= {path: backends / path.relative_to(_BACKENDS) for path in _BACKENDS.glob("*/model.py")}
@@ -79,7 +83,6 @@ def _backends(place: Path, programs: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
             shutil.copy2(source, target)
-    return backends
 
 
 def _answers(port: int) -> bool:
