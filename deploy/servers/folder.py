@@ -87,16 +87,13 @@ class Folder:
             self._write("ports.json", known)
 
     def export(self, variables: Mapping[str, str]) -> None:
-        """Add to `env`, which a shell sources: addresses with their passwords, for what runs."""
-        if (
-            variables.items()
-            <= (self.exported() | dict.fromkeys(variables.keys() - self.exported().keys(), "")).items()
-        ):
-            return
+        """Change `env`, which a shell sources: addresses with their passwords, for what runs. An empty one goes."""
         with self._changing():
-            lines = self.exported() | dict(variables)
-            text = "".join(f"export {name}='{value}'\n" for name, value in sorted(lines.items()) if value)
-            write_private(self.root / "env", text)
+            before = self.exported()
+            lines = {name: value for name, value in (before | dict(variables)).items() if value}
+            if lines != before:
+                text = "".join(f"export {name}='{value}'\n" for name, value in sorted(lines.items()))
+                write_private(self.root / "env", text)
 
     def exported(self) -> dict[str, str]:
         """What `env` says now."""

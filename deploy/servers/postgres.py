@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deploy.servers import fetch, process
-from deploy.servers.engine import Server
+from deploy.servers.engine import Server, ServerError
 from deploy.servers.folder import Folder, write_private
 
 NAME = "postgres"
@@ -46,7 +46,7 @@ def servers(folder: Folder) -> list[Server]:
     def ready() -> bool:
         try:
             fetch.run(is_ready, within_s=5)
-        except fetch.ServerError:
+        except ServerError:
             return False
         return True
 
