@@ -11,6 +11,7 @@ from feed_svc.search.store import SearchIndex, ViewsSource
 from feed_svc.search.stores import SEARCH_SCHEMES
 from feed_svc.search.stores.rpc import RpcAccountDirectory, RpcVideoDirectory
 from feed_svc.search.stores.sql import SqlHashtagStore
+from feed_svc.search.turns import LeasedTurn
 from feed_svc.search.worker import GROUP, TOPICS, SearchHandler
 from reelgraph.feed.v1 import search_pb2, search_pb2_grpc
 from reelgraph.graph.v1.accounts_pb2_grpc import AccountServiceStub
@@ -28,7 +29,8 @@ async def build_search(context: FeedContext, views: ViewsSource) -> Domain:
     platform, settings, clock = context.platform, context.settings, context.platform.clock
     secret = platform.settings.secret.get_secret_value().encode()
     url = platform.settings.embedded_url("search", "tantivy://{dir}/search")
-    index: SearchIndex = await resolve("REELGRAPH_SEARCH_URL", url, SEARCH_SCHEMES).open(url)
+    turn = LeasedTurn(context.db, clock)
+    index: SearchIndex = await resolve("REELGRAPH_SEARCH_URL", url, SEARCH_SCHEMES).open(url, turn)
     context.stack.push_async_callback(index.close)
     channels = platform.channels
     videos = RpcVideoDirectory(platform.peer, VideoServiceStub(channels.media))

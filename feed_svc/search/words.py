@@ -74,6 +74,11 @@ def query_words(text: str) -> list[QueryWord]:
     return asked[:MAX_QUERY_WORDS]
 
 
+def is_piece(word: str) -> bool:
+    """Whether an indexed or asked word is found by equality alone: a piece of an unspaced script, a symbol."""
+    return any(_within(char, _UNSPACED) or unicodedata.category(char) == "So" for char in word)
+
+
 def squeezed(text: str) -> str:
     """The letters and digits of `text` without anything between them: `New York` and `new_york` are the same name."""
     return _cut("".join(word.text for chunk in plain(text).split() for word in _words(chunk)))

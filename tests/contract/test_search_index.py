@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,40 @@ from feed_svc.search.store import (
     SetPopularity,
 )
 from feed_svc.search.stores import SEARCH_SCHEMES
-from svc_kit.backends import resolve
+from svc_kit.backends import migrate, resolve
 from svc_kit.errors import AppError, Reason
+from tests.support.engines import servers
+from tests.support.fake_meilisearch import fake_meilisearch
+from tests.support.meilisearch import meilisearch_url, own_indexes
 
 ALL = list(Kind)
 
 
-@pytest.fixture(params=["tantivy"])
-async def index(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SearchIndex]:
-    opened = await open_index(request.param, tmp_path / "search")
+@pytest.fixture(scope="module")
+def fake() -> Iterator[str]:
+    with fake_meilisearch() as (url, _):
+        yield url
+
+
+@pytest.fixture(params=["tantivy", "fake meilisearch", *servers("meilisearch")])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    if request.param == "tantivy":
+        yield f"tantivy://{tmp_path / 'search'}"
+        return
+    server = meilisearch_url() if request.param == "meilisearch" else request.getfixturevalue("fake")
+    async with own_indexes(server) as own:
+        await migrate("REELGRAPH_SEARCH_URL", own, SEARCH_SCHEMES)
+        yield own
+
+
+@pytest.fixture
+async def index(url: str) -> AsyncIterator[SearchIndex]:
+    opened = await open_index(url)
     yield opened
     await opened.close()
 
 
-async def open_index(scheme: str, folder: Path) -> SearchIndex:
-    url = f"{scheme}://{folder}"
+async def open_index(url: str) -> SearchIndex:
     index: SearchIndex = await resolve("REELGRAPH_SEARCH_URL", url, SEARCH_SCHEMES).open(url)
     return index
 
@@ -220,10 +239,10 @@ async def test_a_failed_rebuild_leaves_the_index_as_it_was(index: SearchIndex) -
 
 
 async def test_what_was_written_is_there_after_opening_again_and_seen_by_other_readers(
-    index: SearchIndex, tmp_path: Path
+    index: SearchIndex, url: str
 ) -> None:
     await index.write([video(1, "cats")])
-    other = await open_index("tantivy", tmp_path / "search")
+    other = await open_index(url)
     assert await found(other, "cats") == ["1"]
     await index.write([video(2, "cats")])
     assert sorted(await found(other, "cats")) == ["1", "2"]
@@ -234,12 +253,12 @@ async def test_what_was_written_is_there_after_opening_again_and_seen_by_other_r
     assert await found(other, "cats") == ["4"]
     await other.close()
     await index.close()
-    again = await open_index("tantivy", tmp_path / "search")
+    again = await open_index(url)
     await again.check()
     assert await found(again, "cats") == ["4"]
     await again.close()
 
 
 async def test_an_unknown_scheme_names_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match="file, tantivy"):
+    with pytest.raises(ValueError, match=r"file, meilisearch, meilisearch\+https, tantivy"):
         resolve("REELGRAPH_SEARCH_URL", "solr://x", SEARCH_SCHEMES)

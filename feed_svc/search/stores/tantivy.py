@@ -30,12 +30,12 @@ from anyio import CapacityLimiter
 from feed_svc.search.store import Change, Held, Hit, IndexWriter, Key, Kind, Turn
 from feed_svc.search.stores.tantivy_generation import Generation
 from feed_svc.search.stores.tantivy_query import SCHEMA_VERSION
+from feed_svc.search.writes import SharedWrites
 from svc_kit.errors import unavailable
 
 T = TypeVar("T")
 
 READ_THREADS = 2
-MAX_WAITING_CHANGES = 20_000
 IDLE_S = 0.5
 """Without a write for so long, the lock is given back: taking it again costs half a commit."""
 MOST_HELD_S = 2.0
@@ -50,15 +50,14 @@ async def open(url: str, turn: Turn | None = None) -> TantivyIndex:
 
 
 class TantivyIndex:
-    """`SearchIndex` on tantivy. Writes that wait for one another share a commit, for a commit costs 40 to 90 ms."""
+    """`SearchIndex` on tantivy. Writes share commits, for a commit costs 40 to 90 ms."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._readers = CapacityLimiter(READ_THREADS)
         self._writers = CapacityLimiter(1)
-        self._turn = asyncio.Lock()
-        self._waiting: list[tuple[Sequence[Change], asyncio.Future[None]]] = []
+        self._writes = SharedWrites(self._apply)
         self._fresh: Generation | None = None
         self._switching = threading.Lock()
         self._live = self._open_current()
@@ -103,33 +102,14 @@ class TantivyIndex:
     # ---- Writing ------------------------------------------------------------------------------------------------
 
     async def write(self, changes: Sequence[Change]) -> None:
-        if not changes:
-            return
-        if sum(len(some) for some, _ in self._waiting) + len(changes) > MAX_WAITING_CHANGES:
-            raise unavailable("Too many changes wait for the search index.")
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((changes, done))
-        async with self._turn:
-            if not done.done():
-                await self._write_waiting()
-        await done
+        await self._writes.write(changes)
 
-    async def _write_waiting(self) -> None:
-        """Whoever comes first writes for all who wait."""
-        batch, self._waiting = self._waiting, []
-        changes = [change for some, _ in batch for change in some]
-        error: BaseException | None = unavailable("The search index was closed.")
+    async def _apply(self, changes: Sequence[Change]) -> None:
         try:
             await self._on_writer(partial(self._write_live, changes))
             if self._fresh is not None:
                 await self._on_writer(partial(self._fresh.write, changes))
-            error = None
-        except Exception as failure:
-            error = failure
         finally:
-            for _, done in batch:
-                if not done.done():
-                    done.set_exception(error) if error else done.set_result(None)
             self._give_back_soon()
 
     def _write_live(self, changes: Sequence[Change]) -> None:
@@ -160,7 +140,7 @@ class TantivyIndex:
             due = min(self._wrote_at + IDLE_S, self._held_from + MOST_HELD_S)
             await asyncio.sleep(max(due - loop.time(), 0.01))
             if self._fresh is None and loop.time() >= due:
-                async with self._turn:
+                async with self._writes.turn:
                     if self._fresh is None:
                         await self._on_writer(self._live.close)
                         return
@@ -172,13 +152,13 @@ class TantivyIndex:
 
     @asynccontextmanager
     async def rebuild(self) -> AsyncIterator[IndexWriter]:
-        async with self._turn:
+        async with self._writes.turn:
             if self._fresh is not None:
                 raise unavailable("The search index is being rebuilt already.")
             fresh = self._fresh = await self._on_writer(self._begin_rebuild)
         try:
             yield _Filling(self, fresh)
-            async with self._turn:
+            async with self._writes.turn:
                 old = await self._on_writer(lambda: self._replace_by(fresh))
             # Searches that began on it are done in no time; what they still read stays open on their side.
             await self._on_writer(lambda: _drop(old))
@@ -193,7 +173,7 @@ class TantivyIndex:
 
     async def fill(self, generation: Generation, changes: Sequence[Change]) -> None:
         """Write to the generation of a rebuild alone."""
-        async with self._turn:
+        async with self._writes.turn:
             await self._on_writer(partial(generation.write, changes))
 
     def _begin_rebuild(self) -> Generation:
@@ -249,7 +229,7 @@ class TantivyIndex:
     async def close(self) -> None:
         if self._giving_back is not None:
             self._giving_back.cancel()
-        async with self._turn:
+        async with self._writes.turn:
             await self._on_writer(self._live.close)
 
 
