@@ -12,6 +12,7 @@ import pytest
 
 from feed_svc.build import build
 from feed_svc.schema import metadata
+from feed_svc.search.stores import SEARCH_SCHEMES
 from feed_svc.search.stores.rpc import RpcAccountDirectory, RpcVideoDirectory
 from feed_svc.search.worker import GROUP, TOPICS
 from reelgraph.feed.v1 import search_pb2 as pb
@@ -19,13 +20,17 @@ from reelgraph.feed.v1.search_pb2_grpc import SearchServiceStub
 from reelgraph.graph.v1.accounts_pb2_grpc import AccountServiceStub
 from reelgraph.graph.v1.follows_pb2_grpc import FollowServiceStub
 from reelgraph.media.v1.videos_pb2_grpc import VideoServiceStub
+from svc_kit.backends import migrate
 from svc_kit.bus.runner import caught_up
 from svc_kit.caller import ANONYMOUS, Caller
 from svc_kit.clock import SystemClock
 from svc_kit.db import Database, connect
 from svc_kit.service import Service
 from tests.support.clock import FakeClock
+from tests.support.engines import servers
+from tests.support.fake_meilisearch import fake_meilisearch
 from tests.support.feed_peers import Story, Truth, served_truth
+from tests.support.meilisearch import meilisearch_url, own_indexes
 from tests.support.platform import BenchPlatform, create_tables, running, test_platform
 
 KINDS = {
@@ -93,10 +98,22 @@ class World:
                 return found
 
 
+@pytest.fixture(params=["tantivy", "fake meilisearch", *servers("meilisearch")])
+async def search_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """Empty for the embedded index in the platform's folder."""
+    if request.param == "tantivy":
+        yield ""
+        return
+    with fake_meilisearch() as (fake, _):
+        async with own_indexes(meilisearch_url() if request.param == "meilisearch" else fake) as url:
+            await migrate("REELGRAPH_SEARCH_URL", url, SEARCH_SCHEMES)
+            yield url
+
+
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, search_url: str) -> AsyncIterator[World]:
     clock = FakeClock()
-    async with test_platform(tmp_path, clock=clock) as platform, AsyncExitStack() as stack:
+    async with test_platform(tmp_path, clock=clock, search_url=search_url) as platform, AsyncExitStack() as stack:
         await create_tables(platform, "feed", metadata)
         truth = await stack.enter_async_context(served_truth(platform))
         service = await build(platform, stack)
