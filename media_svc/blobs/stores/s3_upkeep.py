@@ -52,11 +52,12 @@ async def _set_cors(bucket: Bucket) -> None:
 
 async def _set_lifecycle(bucket: Bucket) -> None:
     others = await _others(bucket, "get_bucket_lifecycle_configuration", "Rules")
-    rules = [*others, *_lifecycle(bucket.address)]
+    rules = [*others, *lifecycle(bucket.address)]
     await bucket.call("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules})
 
 
-def _lifecycle(address: S3Address) -> list[dict[str, Any]]:
+def lifecycle(address: S3Address) -> list[dict[str, Any]]:
+    """Our rules: uploads that nobody finishes end, originals are moved by age."""
     stale = {
         "ID": f"{_OURS}stale-uploads",
         "Status": "Enabled",
