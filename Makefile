@@ -11,11 +11,11 @@ BIN := .venv/bin
 # Even where the shell forbids it: a server that starts in seconds compiles its own code once, not at every start.
 export PYTHONDONTWRITEBYTECODE :=
 PACKAGES := $(wildcard svc_kit graph_svc media_svc rank_svc feed_svc gateway launcher)
-CHECKED := $(PACKAGES) $(wildcard tests scripts)
+CHECKED := $(PACKAGES) $(wildcard tests scripts deploy/servers)
 
 .PHONY: help
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: env
 env:
@@ -44,6 +44,22 @@ clean-demo: ## forget the demo's world
 .PHONY: test
 test: gen web ## every test that needs no server of its own
 	$(BIN)/pytest -q -n 2 --dist loadgroup
+
+.PHONY: servers
+servers: env ## every production engine on loopback (ONLY=neo4j,kafka: just these); see deploy/servers
+	@$(BIN)/python -m deploy.servers start $(ONLY)
+
+.PHONY: servers-stop
+servers-stop: env ## stop them; what they hold stays
+	@$(BIN)/python -m deploy.servers stop $(ONLY)
+
+.PHONY: servers-status
+servers-status: env ## which of them run, where, in how much memory
+	@$(BIN)/python -m deploy.servers status $(ONLY)
+
+.PHONY: test-servers
+test-servers: gen web servers ## the contract and integration suites against them, with a closing line an engine
+	@source "$${REELGRAPH_SERVERS_DIR:-.servers}/env" && $(BIN)/pytest -q -n 2 --dist loadgroup -m 'servers and not soak'
 
 .PHONY: smoke
 smoke: gen web ## a fresh instance walked as a client over HTTP and WebSocket
@@ -78,7 +94,7 @@ lock: env ## resolve requirements.lock and the stubs' toolchain again
 	@"$(PYTHON)" -m scripts.lock
 
 .PHONY: clean
-clean: ## what was built; not .venv, not the demo
+clean: ## what was built; not .venv, not the demo, not the servers
 	rm -rf build dist stubs/dist rank_svc/models/base web/dist gateway/explorer/dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	rm -f .venv/.reelgraph-stubs .venv/.reelgraph-base-model

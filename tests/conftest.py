@@ -1,9 +1,13 @@
-"""What all tests share: logs that cost nothing to write."""
+"""What all tests share: logs that cost nothing to write, and a closing line for each real server."""
 
 from __future__ import annotations
 
 import structlog
 from hypothesis import settings
+
+from tests.support.engine_report import pytest_collection_modifyitems, pytest_unconfigure
+
+__all__ = ["pytest_collection_modifyitems", "pytest_unconfigure"]
 
 
 def pytest_configure() -> None:

@@ -44,7 +44,8 @@ class Server:
     ready: Callable[[], bool]
     within_s: float = 30
     memory: int = 0
-    """Bytes of private memory that the kernel grants each process; 0 for what bounds itself."""
+    """Bytes of private address space that the kernel grants each process: a net far above the bounds of its own.
+    0 where those are all."""
     env: Mapping[str, str] = field(default_factory=dict)
     unprivileged: bool = False
     """Whether it refuses to run as root."""

@@ -50,7 +50,7 @@ def servers(folder: Folder) -> list[Server]:
             [fetch.need("redis-server"), str(place / "redis.conf")],
             place,
             ready=lambda: resp.answers(port, password),
-            memory=MAX_MEMORY * 5 // 4 + 64 * MIB,
+            memory=2 * MAX_MEMORY,
         )
     ]
 

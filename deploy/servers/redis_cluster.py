@@ -51,7 +51,7 @@ def _node(folder: Folder, n: int) -> Server:
         [fetch.need("redis-server"), str(place / "redis.conf")],
         place,
         ready=lambda: resp.answers(port, password),
-        memory=MAX_MEMORY * 5 // 4 + 64 * MIB,
+        memory=2 * MAX_MEMORY,
     )
 
 

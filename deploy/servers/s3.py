@@ -36,7 +36,7 @@ def servers(folder: Folder) -> list[Server]:
         "ROOT_SECRET_KEY": folder.secret("s3-secret"),
         "GOMEMLIMIT": "256MiB",
     }
-    return [Server(NAME, command, place, lambda: _answers(port), memory=768 * MIB, env=env)]
+    return [Server(NAME, command, place, lambda: _answers(port), memory=1536 * MIB, env=env)]
 
 
 def _answers(port: int) -> bool:

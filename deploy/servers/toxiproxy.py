@@ -27,7 +27,7 @@ def servers(folder: Folder) -> list[Server]:
     port = folder.port("toxiproxy")
     command = [str(folder.root / "bin" / "toxiproxy"), "-host", "127.0.0.1", "-port", str(port)]
     env = {"GOMEMLIMIT": "128MiB", "LOG_LEVEL": "warn"}
-    return [Server(NAME, command, folder.of(NAME), lambda: _answers(port), memory=512 * MIB, env=env)]
+    return [Server(NAME, command, folder.of(NAME), lambda: _answers(port), memory=1024 * MIB, env=env)]
 
 
 def _answers(port: int) -> bool:
