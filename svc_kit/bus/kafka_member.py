@@ -28,7 +28,7 @@ from svc_kit.telemetry import log
 
 T = TypeVar("T")
 
-CHUNK = 1000
+CHUNK = 2000
 """Records fetched ahead of the application, at most."""
 SLICE_S = 0.5
 """How long the thread is deaf while it waits for records."""
@@ -153,10 +153,13 @@ class MemberThread(ConsumerRebalanceListener):  # type: ignore[misc]
     def _turn(self, consumer: Any) -> None:
         if command := self._next_command():
             command(consumer)
-        elif not self._stopping and not self._must_wait():
+        elif self._stopping or self._must_wait():
+            return
+        elif self._wanted and not self._hurry:
+            self._take_in(consumer.poll(timeout_ms=int(SLICE_S * 1000), max_records=CHUNK))
+            self._hurry = self._hurry or consumer.group_metadata().state is not MemberState.STABLE
+        else:
             self._be_member(consumer)
-            if self._wanted and not self._hurry:
-                self._take_in(consumer.poll(timeout_ms=int(SLICE_S * 1000), max_records=CHUNK))
 
     def _next_command(self) -> Callable[[Any], None] | None:
         with contextlib.suppress(queue.Empty):
@@ -180,7 +183,7 @@ class MemberThread(ConsumerRebalanceListener):  # type: ignore[misc]
         return False
 
     def _be_member(self, consumer: Any) -> None:
-        """Join or join again where that is due.
+        """Join, or join again where that is due.
 
         Of the driver's parts, as its own `poll` forgets a join that has not ended when its time is up, and then either
         begins another, or thinks that none is due and stays outside.

@@ -81,7 +81,7 @@ class Publisher:
             return
         try:
             if self._producer is None:
-                producer = connect(KafkaProducer, self._configs())
+                producer = connect(KafkaProducer, producer_configs(self._settings))
                 with self._lock:
                     if not self._closed:
                         self._producer = producer
@@ -92,20 +92,6 @@ class Publisher:
             sending.send()
         except Exception as error:
             sending.finish(error)
-
-    def _configs(self) -> dict[str, Any]:
-        settings = self._settings
-        return settings.client("producer") | {
-            "acks": "all",
-            "enable_idempotence": True,
-            "allow_auto_create_topics": False,
-            "linger_ms": LINGER_MS,
-            "batch_size": BATCH_BYTES,
-            "max_request_size": 4 * MAX_MESSAGE_BYTES,
-            "delivery_timeout_ms": settings.timeout_ms + LINGER_MS,
-            "max_block_ms": settings.timeout_ms,
-            "metrics_enabled": False,
-        }
 
     def _replace(self, failed: Any) -> None:
         """In the sending thread: let go of a producer that failed."""
@@ -124,6 +110,21 @@ class Publisher:
         if producer is not None:
             await asyncio.to_thread(_discard, producer)
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def producer_configs(settings: KafkaSettings) -> dict[str, Any]:
+    """What the producer is configured with."""
+    return settings.client("producer") | {
+        "acks": "all",
+        "enable_idempotence": True,
+        "allow_auto_create_topics": False,
+        "linger_ms": LINGER_MS,
+        "batch_size": BATCH_BYTES,
+        "max_request_size": 4 * MAX_MESSAGE_BYTES,
+        "delivery_timeout_ms": settings.timeout_ms + LINGER_MS,
+        "max_block_ms": settings.timeout_ms,
+        "metrics_enabled": False,
+    }
 
 
 class _Sending:

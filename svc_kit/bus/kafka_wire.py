@@ -1,6 +1,7 @@
-"""Events and dead letters as Kafka records: the value is the event as published, the rest are headers.
+"""Events and dead letters as Kafka records: the value is the event as published, the rest is in headers.
 
-Other consumers of the company read the values as `reelgraph.events.v1.Event` without knowing of the headers.
+Other consumers of the company read the values as `reelgraph.events.v1.Event` without knowing of the headers. An event
+has a single one, for the driver takes longer over a header than over anything else in a record.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from svc_kit.bus.layout import partition_of
 from svc_kit.bus.port import DeadLetter, Delivery, Position, Record
 
 MAX_ERROR_CHARACTERS = 4000
+HEADER = "event"
+"""The id (8 bytes, big-endian) and the entity of an event: what consumers need before they decode it."""
 
 
 class Message(NamedTuple):
@@ -27,7 +30,8 @@ class Message(NamedTuple):
 def message_of(record: Record, topic: str, partitions: int) -> Message:
     """An event on its way; `topic` is the broker's name."""
     key = record.key
-    headers = [("id", record.event_id.to_bytes(8, "big", signed=True)), ("entity", record.entity.encode())]
+    header = record.event_id.to_bytes(8, "big", signed=True) + record.entity.encode()
+    headers = [(HEADER, header)]
     return Message(topic, partition_of(key, partitions), key.to_bytes(8, "big", signed=True), record.payload, headers)
 
 
@@ -39,9 +43,9 @@ def deliveries_of(position: Position, found: Sequence[Any]) -> list[Delivery]:
     deliveries = []
     for raw in found:
         try:
-            (_, event_id), (_, entity) = raw.headers
-            key, number = integer(raw.key, "big", signed=True), integer(event_id, "big", signed=True)
-            record = new(Record, (topic, key, number, entity.decode(), raw.value or b""))
+            ((_, header),) = raw.headers
+            key, event_id = integer(raw.key, "big", signed=True), integer(header[:8], "big", signed=True)
+            record = new(Record, (topic, key, event_id, header[8:].decode(), raw.value or b""))
         except (TypeError, ValueError):
             # Not one of ours. Its consumers can't decode it either, and bury it.
             record = Record(topic, 0, 0, "", raw.value or b"")
