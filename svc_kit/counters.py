@@ -29,7 +29,6 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    insert,
     literal,
     null,
     select,
@@ -42,8 +41,9 @@ from sqlalchemy.sql.selectable import Select
 from reelgraph.events.v1.event_pb2 import Event
 from svc_kit.bus.runner import Envelope
 from svc_kit.clock import Clock, now_ms
-from svc_kit.db import Database, upsert
+from svc_kit.db import Database, insert_new, upsert
 from svc_kit.ids import created_ms
+from svc_kit.leases import exclusive
 from svc_kit.uow import outbox_table
 
 Key = tuple[int, str]
@@ -121,16 +121,18 @@ class CounterStore:
     async def apply(self, batch: Sequence[CountedDelivery]) -> set[Key]:
         """Count a batch in one transaction, each event once; the keys that changed."""
         unique = {delivery.event_id: delivery for delivery in reversed(batch)}
-        async with self._db.write() as connection:
-            counted = await self._counted_among(connection, unique)
-            fresh = [delivery for event_id, delivery in sorted(unique.items()) if event_id not in counted]
-            if not fresh:
-                return set()
-            sums, offsets = _summed(fresh, await self._passed(connection, fresh))
-            now = now_ms(self._clock)
-            rows = [{"store": self._name, "event_id": d.event_id, "counted_at_ms": now} for d in fresh]
-            await connection.execute(insert(self._counted), rows)
-            await self._add(connection, sums, offsets)
+        return await self._db.transact(lambda connection: self._apply(connection, unique))
+
+    async def _apply(self, connection: AsyncConnection, unique: Mapping[int, CountedDelivery]) -> set[Key]:
+        counted = await self._counted_among(connection, unique)
+        fresh = [delivery for event_id, delivery in sorted(unique.items()) if event_id not in counted]
+        if not fresh:
+            return set()
+        sums, offsets = _summed(fresh, await self._passed(connection, fresh))
+        now = now_ms(self._clock)
+        rows = [{"store": self._name, "event_id": d.event_id, "counted_at_ms": now} for d in fresh]
+        await insert_new(connection, self._counted, rows)
+        await self._add(connection, sums, offsets)
         return {(subject, kind) for subject, kind, _, _ in sums}
 
     async def _counted_among(self, connection: AsyncConnection, event_ids: Iterable[int]) -> set[int]:
@@ -223,8 +225,12 @@ class CounterStore:
     async def reset(self, subject: int, kind: str, total: int) -> None:
         """Make the sum `total` as of the events counted so far. What was counted stays counted, so replays change
         nothing."""
-        async with self._db.write() as connection:
+
+        async def rebase(connection: AsyncConnection) -> None:
+            await self._rebasing_alone(connection)
             await self._rebase(connection, {(subject, kind): total})
+
+        await self._db.transact(rebase, snapshot=True)
 
     async def reconcile(
         self,
@@ -236,7 +242,9 @@ class CounterStore:
 
         Events of `topics` that are in the outbox but not counted yet are taken off, for they will be counted.
         """
-        async with self._db.write() as connection:
+
+        async def agree(connection: AsyncConnection) -> int:
+            await self._rebasing_alone(connection)
             wanted = Counter(dict(await truth(connection)))
             o = self._outbox
             pending = await connection.execute(self._uncounted().where(o.c.topic.in_(topics)))
@@ -245,6 +253,13 @@ class CounterStore:
                     if (subject, kind) in wanted:
                         wanted[subject, kind] -= by
             return await self._rebase(connection, wanted)
+
+        # Rows, outbox and sums as of one moment; the differences are added to whatever the sums are by then.
+        return await self._db.transact(agree, snapshot=True)
+
+    async def _rebasing_alone(self, connection: AsyncConnection) -> None:
+        # Two that found the same difference must not both write it.
+        await exclusive(self._db, connection, f"counters:{self._name}")
 
     async def _rebase(self, connection: AsyncConnection, wanted: Mapping[Key, int]) -> int:
         """Write the difference between the wanted and the present sums into the base parts; how many differed."""

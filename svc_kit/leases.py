@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, MetaData, String, Table, select, update
+from sqlalchemy import BigInteger, Column, MetaData, String, Table, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from svc_kit.clock import Clock, now_ms
@@ -20,6 +20,18 @@ def lease_table(metadata: MetaData) -> Table:
         Column("generation", BigInteger, nullable=False),
         Column("expires_at_ms", BigInteger, nullable=False),
     )
+
+
+async def exclusive(db: Database, connection: AsyncConnection, name: str) -> None:
+    """Until this transaction ends no other one has passed here with this `name` (at most 64 characters): for what no
+    row can be locked for, because it is not there yet."""
+    if db.dialect == "postgresql":
+        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+    elif db.dialect == "mysql":
+        # Whoever inserts the same key waits until this one, deleted already, is committed.
+        leases = lease_table(MetaData())
+        await connection.execute(insert(leases).values(name=name, holder="", generation=0, expires_at_ms=0))
+        await connection.execute(delete(leases).where(leases.c.name == name))
 
 
 class Lease:

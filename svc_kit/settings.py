@@ -12,6 +12,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from svc_kit.databases.url import service_url
+
 
 class Mode(StrEnum):
     """`production` refuses default keys, demo logins, introspection and reflection unless allowed."""
@@ -88,10 +90,12 @@ class PlatformSettings(BaseSettings):
         return self
 
     def service_db_url(self, service: str) -> str:
-        """The database URL of `graph`, `media`, `rank` or `feed`: its own, else the common one, else SQLite in
-        `data_dir`."""
+        """The database URL of `graph`, `media`, `rank` or `feed`: its own as it is, else its part of the common one,
+        see `svc_kit.databases.url.service_url`, else SQLite in `data_dir`."""
         own: str = getattr(self, f"{service}_db_url")
-        return own or self.db_url or f"sqlite:///{self.data_dir.resolve() / f'{service}.db'}"
+        if not own and self.db_url:
+            return service_url(self.db_url, service)
+        return own or f"sqlite:///{self.data_dir.resolve() / f'{service}.db'}"
 
     def embedded_url(self, name: str, default: str) -> str:
         """The URL of engine `name` (`bus`, `blobs`, ...), else `default` with `{dir}` replaced by the data folder."""

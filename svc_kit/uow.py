@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reelgraph.events.v1.event_pb2 import Event
 from svc_kit.caller import Caller
 from svc_kit.clock import Clock, now_ms
-from svc_kit.db import Database
+from svc_kit.db import Database, again_on_conflict, blob
 from svc_kit.errors import UserCode, conflict
 from svc_kit.ids import IdGenerator
 from svc_kit.unit import R
@@ -40,7 +40,7 @@ def outbox_table(metadata: MetaData) -> Table:
         Column("topic", String(32), nullable=False),
         Column("key", BigInteger, nullable=False),
         Column("entity", String(128), nullable=False),
-        Column("payload", LargeBinary, nullable=False),
+        Column("payload", blob(), nullable=False),
         Column("created_at_ms", BigInteger, nullable=False),
         Column("published_at_ms", BigInteger),
     )
@@ -54,11 +54,11 @@ def replies_table(metadata: MetaData) -> Table:
     table = Table(
         "replies",
         metadata,
-        Column("user_id", BigInteger, primary_key=True),
+        Column("user_id", BigInteger, primary_key=True, autoincrement=False),
         Column("method", String(128), primary_key=True),
         Column("key", String(MAX_KEY), primary_key=True),
         Column("input_digest", LargeBinary(32), nullable=False),
-        Column("reply", LargeBinary, nullable=False),
+        Column("reply", blob(), nullable=False),
         Column("created_at_ms", BigInteger, nullable=False),
     )
     Index("replies_by_age", table.c.created_at_ms)
@@ -215,18 +215,22 @@ def idempotent(
 ) -> Callable[Concatenate[C, Caller, ...], Awaitable[R]]:
     """Mark a command: the same viewer, method, key and input answer as at first for 24 h, without running it again.
 
-    The command's result type (its return annotation) must be a dataclass that pydantic can write and read as JSON.
+    One whose transaction met another is run again from its beginning, a few times. The command's result type (its
+    return annotation) must be a dataclass that pydantic can write and read as JSON.
     """
 
     @functools.wraps(body)
     async def run(self: C, caller: Caller, /, *args: Any, **kwargs: Any) -> R:
-        if not caller.idempotency_key:
+        async def once() -> R:
             return await body(self, caller, *args, **kwargs)
+
+        if not caller.idempotency_key:
+            return await again_on_conflict(once)
         adapter: TypeAdapter[R] = TypeAdapter(get_type_hints(body)["return"])
         stored = await self.replies.find_reply(caller)
         if stored is None:
             try:
-                return await body(self, caller, *args, **kwargs)
+                return await again_on_conflict(once)
             except _Replayed:
                 stored = await self.replies.find_reply(caller)
                 if stored is None:

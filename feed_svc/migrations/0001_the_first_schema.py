@@ -2,11 +2,17 @@
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import mysql
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+# MySQL's plain BLOB ends at 64 KiB.
+BYTES = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")
+# Listed in its order, which must be the same on every engine: by code point.
+NAME = sa.String(length=100).with_variant(sa.String(length=100, collation="C"), "postgresql")
 
 
 def upgrade() -> None:
@@ -69,7 +75,7 @@ def upgrade() -> None:
 
     op.create_table(
         "hashtag_videos",
-        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("name", NAME, nullable=False),
         sa.Column("video_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("published_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("present", sa.Boolean(), nullable=False),
@@ -81,7 +87,7 @@ def upgrade() -> None:
 
     op.create_table(
         "hashtags",
-        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("name", NAME, nullable=False),
         sa.Column("video_count", sa.BigInteger(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_hashtags")),
@@ -113,7 +119,7 @@ def upgrade() -> None:
         sa.Column("topic", sa.String(length=32), nullable=False),
         sa.Column("key", sa.BigInteger(), nullable=False),
         sa.Column("entity", sa.String(length=128), nullable=False),
-        sa.Column("payload", sa.LargeBinary(), nullable=False),
+        sa.Column("payload", BYTES, nullable=False),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("published_at_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_outbox")),
@@ -134,7 +140,7 @@ def upgrade() -> None:
         sa.Column("method", sa.String(length=128), nullable=False),
         sa.Column("key", sa.String(length=64), nullable=False),
         sa.Column("input_digest", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("reply", sa.LargeBinary(), nullable=False),
+        sa.Column("reply", BYTES, nullable=False),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "method", "key", name=op.f("pk_replies")),
     )
@@ -146,7 +152,7 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(length=32), nullable=False),
         sa.Column("snapshot_id", sa.String(length=32), nullable=False),
         sa.Column("first_position", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("entries", sa.LargeBinary(), nullable=False),
+        sa.Column("entries", BYTES, nullable=False),
         sa.Column("served_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("owner", "snapshot_id", "first_position", name=op.f("pk_served_pages")),
     )

@@ -9,6 +9,9 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+# MySQL's plain BLOB ends at 64 KiB.
+BYTES = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")
+
 
 def upgrade() -> None:
     """Apply."""
@@ -188,7 +191,7 @@ def upgrade() -> None:
         sa.Column("topic", sa.String(length=32), nullable=False),
         sa.Column("key", sa.BigInteger(), nullable=False),
         sa.Column("entity", sa.String(length=128), nullable=False),
-        sa.Column("payload", sa.LargeBinary(), nullable=False),
+        sa.Column("payload", BYTES, nullable=False),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("published_at_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_outbox")),
@@ -205,7 +208,7 @@ def upgrade() -> None:
         sa.Column("session_id", sa.BigInteger(), nullable=False),
         sa.Column("used_at_ms", sa.BigInteger(), nullable=True),
         sa.Column("used_key_hash", sa.String(length=64), nullable=False),
-        sa.Column("reply", sa.LargeBinary(), nullable=False),
+        sa.Column("reply", BYTES, nullable=False),
         sa.PrimaryKeyConstraint("user_id", "token_hash", name=op.f("pk_refresh_tokens")),
     )
     with op.batch_alter_table("refresh_tokens", schema=None) as batch_op:
@@ -217,7 +220,7 @@ def upgrade() -> None:
         sa.Column("method", sa.String(length=128), nullable=False),
         sa.Column("key", sa.String(length=64), nullable=False),
         sa.Column("input_digest", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("reply", sa.LargeBinary(), nullable=False),
+        sa.Column("reply", BYTES, nullable=False),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "method", "key", name=op.f("pk_replies")),
     )
@@ -273,7 +276,7 @@ def upgrade() -> None:
         "signing_keys",
         sa.Column("kid", sa.String(length=64), nullable=False),
         sa.Column("public_jwk", sa.Text(), nullable=False),
-        sa.Column("sealed_private", sa.LargeBinary(), nullable=False),
+        sa.Column("sealed_private", BYTES, nullable=False),
         sa.Column("active_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("kid", name=op.f("pk_signing_keys")),
     )
@@ -293,13 +296,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "usernames",
-        sa.Column(
-            "name_key",
-            sa.String(length=255).with_variant(
-                mysql.VARCHAR(charset="utf8mb4", collation="utf8mb4_bin", length=255), "mysql"
-            ),
-            nullable=False,
-        ),
+        sa.Column("name_key", sa.String(length=255), nullable=False),
         sa.Column("user_id", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name_key", name=op.f("pk_usernames")),
     )

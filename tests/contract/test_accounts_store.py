@@ -1,10 +1,8 @@
-"""The contract of `AccountStore` and `KeyStore`, for every dialect. Real servers by `REELGRAPH_TEST_DB_URLS`
-(space-separated URLs of empty databases)."""
+"""The contract of `AccountStore` and `KeyStore`, for every dialect."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,16 +10,14 @@ from pathlib import Path
 import pytest
 
 from graph_svc.accounts.store import Account, AccountStore, KeyStore, RefreshToken, Session, SigningKey
-from graph_svc.accounts.stores import tables
 from graph_svc.accounts.stores.sql import SqlAccountStore, SqlKeyStore
 from graph_svc.schema import metadata, outbox, replies
 from svc_kit.caller import Caller
-from svc_kit.db import connect
 from svc_kit.ids import IdGenerator
 from svc_kit.uow import UnitOfWork
 from tests.support.clock import FakeClock
+from tests.support.databases import DATABASES, opened_database
 
-SERVERS = [pytest.param(url, marks=pytest.mark.servers) for url in os.environ.get("REELGRAPH_TEST_DB_URLS", "").split()]
 NOBODY = Caller()
 ANNA = Account(1, "Anna", "Anna", "", "", 1000, 1)
 SESSION = Session(11, 1, "phone", 1000, 1000, 9000)
@@ -35,17 +31,12 @@ class Ports:
     keys: KeyStore
 
 
-@pytest.fixture(params=["sqlite", *SERVERS])
+@pytest.fixture(params=DATABASES)
 async def ports(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ports]:
-    url = f"sqlite:///{tmp_path / 'graph.db'}" if request.param == "sqlite" else request.param
-    db, clock = connect(url), FakeClock()
-    used = [table for table in vars(tables).values() if getattr(table, "metadata", None) is metadata]
-    async with db.write() as connection:
-        await connection.run_sync(lambda c: metadata.drop_all(c, [*used, outbox, replies]))
-        await connection.run_sync(lambda c: metadata.create_all(c, [*used, outbox, replies]))
-    uow = UnitOfWork(db, outbox, replies, IdGenerator(clock), clock)
-    yield Ports(SqlAccountStore(uow), SqlKeyStore(uow))
-    await db.close()
+    clock = FakeClock()
+    async with opened_database(request.param, tmp_path, metadata) as db:
+        uow = UnitOfWork(db, outbox, replies, IdGenerator(clock), clock)
+        yield Ports(SqlAccountStore(uow), SqlKeyStore(uow))
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ async def test_events_are_remembered_while_replays_rely_on_it(
 
 async def test_nothing_is_counted_when_a_batch_fails(store: CounterStore, ids: IdGenerator) -> None:
     event_id = ids.next()
-    with pytest.raises(Exception, match=r"too large|out of range"):
+    with pytest.raises(Exception, match=r"(?i)too large|out of (int64 )?range"):
         await store.apply([one(event_id, 0), one(ids.next(), 1, (7, "likes", 2**70))])
     await store.apply([one(event_id, 0)])
     assert await likes(store) == 1

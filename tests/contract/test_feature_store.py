@@ -1,8 +1,7 @@
-"""The contract of features and histories; `REELGRAPH_TEST_DB_URLS` (comma-separated) adds real servers to SQLite."""
+"""The contract of features and histories."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,22 +22,15 @@ from rank_svc.features.store import (
 )
 from rank_svc.features.stores.sql import SqlFeatureStore
 from rank_svc.schema import metadata
-from svc_kit.db import connect
+from tests.support.databases import DATABASES, opened_database
 
 NOW = 1_800_000_000_000
 
 
-URLS = ["sqlite", *filter(None, os.environ.get("REELGRAPH_TEST_DB_URLS", "").split(","))]
-
-
-@pytest.fixture(params=URLS, ids=lambda url: url.partition(":")[0])
+@pytest.fixture(params=DATABASES)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlFeatureStore]:
-    db = connect(f"sqlite:///{tmp_path / 'rank.db'}" if request.param == "sqlite" else request.param)
-    async with db.write() as connection:
-        await connection.run_sync(metadata.drop_all)
-        await connection.run_sync(metadata.create_all)
-    yield SqlFeatureStore(db)
-    await db.close()
+    async with opened_database(request.param, tmp_path, metadata) as db:
+        yield SqlFeatureStore(db)
 
 
 def video(video_id: int, *, at: int = NOW, deleted: bool = False, published: bool = True, **facts: Any) -> VideoState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,20 +14,25 @@ import pytest
 from graph_svc.follows.store import Degree, Edge, FollowGraph, FriendOfFriend, Neighbour
 from graph_svc.follows.stores import SCHEMES
 from svc_kit.backends import migrate, resolve
+from tests.support.databases import DATABASES, fresh_database
 from tests.support.engines import server_url, servers
 
 SETTING = "REELGRAPH_GRAPH_URL"
 LATER = 2**62
 
 
-@pytest.fixture(params=["sqlite", *servers("neo4j")])
+@pytest.fixture(params=[*DATABASES, *servers("neo4j")])
 async def graph(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[FollowGraph]:
-    url = f"sqlite:///{tmp_path / 'graph.db'}" if request.param == "sqlite" else server_url(request.param)
-    await migrate(SETTING, url, SCHEMES)
-    opened = await resolve(SETTING, url, SCHEMES).open(url)
-    await opened.replace((0, 0), None, [], LATER)
-    yield opened
-    await opened.close()
+    async with AsyncExitStack() as stack:
+        if request.param == "neo4j":
+            url = server_url(request.param)
+        else:
+            url = await stack.enter_async_context(fresh_database(request.param, tmp_path))
+        await migrate(SETTING, url, SCHEMES)
+        opened = await resolve(SETTING, url, SCHEMES).open(url)
+        stack.push_async_callback(opened.close)
+        await opened.replace((0, 0), None, [], LATER)
+        yield opened
 
 
 def edges(*pairs: tuple[int, int]) -> list[Edge]:

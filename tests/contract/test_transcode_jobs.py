@@ -1,12 +1,8 @@
-"""What every adapter of the job queue does, and what the runner makes of it.
-
-Real servers by `REELGRAPH_TEST_DB_URLS` (space-separated URLs of empty databases).
-"""
+"""What every adapter of the job queue does, and what the runner makes of it."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -18,12 +14,11 @@ from media_svc.jobs.stores.sql import SqlJobQueue
 from media_svc.schema import metadata, outbox, replies
 from media_svc.transactions import MediaTransactions
 from svc_kit.caller import Caller
-from svc_kit.db import connect
 from svc_kit.ids import IdGenerator
 from svc_kit.uow import UnitOfWork
 from tests.support.clock import FakeClock
+from tests.support.databases import DATABASES, opened_database
 
-SERVERS = [pytest.param(url, marks=pytest.mark.servers) for url in os.environ.get("REELGRAPH_TEST_DB_URLS", "").split()]
 LEASE_S = 30.0
 
 
@@ -52,15 +47,11 @@ class World:
         return list(await self.queue.claim(TRANSCODE, holder, limit, LEASE_S))
 
 
-@pytest.fixture(params=["sqlite", *SERVERS])
+@pytest.fixture(params=DATABASES)
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     clock = FakeClock()
-    db = connect(f"sqlite:///{tmp_path / 'media.db'}" if request.param == "sqlite" else request.param)
-    async with db.write() as connection:
-        await connection.run_sync(metadata.drop_all)
-        await connection.run_sync(metadata.create_all)
-    yield World(UnitOfWork(db, outbox, replies, IdGenerator(clock), clock), clock)
-    await db.close()
+    async with opened_database(request.param, tmp_path, metadata) as db:
+        yield World(UnitOfWork(db, outbox, replies, IdGenerator(clock), clock), clock)
 
 
 async def test_a_job_is_claimed_once_until_its_lease_ends(world: World) -> None:

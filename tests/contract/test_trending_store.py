@@ -13,10 +13,10 @@ from feed_svc.trending.stores.sql import SqlTrendingStore
 from reelgraph.events.v1.video_pb2 import VideoViral
 from svc_kit.caller import Caller
 from svc_kit.clock import now_ms
-from svc_kit.db import connect
 from svc_kit.ids import IdGenerator
 from svc_kit.uow import UnitOfWork
 from tests.support.clock import FakeClock
+from tests.support.databases import DATABASES, opened_database
 
 JOB = Caller(is_service=True)
 
@@ -26,13 +26,10 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=DATABASES)
 async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> AsyncIterator[TrendingStore]:
-    db = connect(f"{request.param}:///{tmp_path / 'feed.db'}")
-    async with db.write() as connection:
-        await connection.run_sync(metadata.create_all)
-    yield SqlTrendingStore(UnitOfWork(db, outbox, replies, IdGenerator(clock), clock))
-    await db.close()
+    async with opened_database(request.param, tmp_path, metadata) as db:
+        yield SqlTrendingStore(UnitOfWork(db, outbox, replies, IdGenerator(clock), clock))
 
 
 def video(id_: int, version: int = 1, *, shown: bool = True, author_id: int = 9, at_ms: int = 5) -> TrendingVideo:

@@ -31,7 +31,7 @@ from svc_kit.bus.schemes import open_bus
 from svc_kit.cache import open_cache
 from svc_kit.caller import Caller, Role
 from svc_kit.clock import Clock
-from svc_kit.db import connect
+from svc_kit.db import connect, prepare
 from svc_kit.ending import cancel_all
 from svc_kit.ids import IdGenerator
 from svc_kit.rpc.client import Peer, open_channel
@@ -159,7 +159,9 @@ async def running(service: Service) -> AsyncIterator[None]:
 
 async def create_tables(platform: Platform, service: str, metadata: MetaData) -> None:
     """Create the tables of `service` (`graph`, `media`, `rank`, `feed`) in its database."""
-    db = connect(platform.settings.service_db_url(service))
+    url = platform.settings.service_db_url(service)
+    await prepare(url)
+    db = connect(url)
     try:
         async with db.write() as connection:
             await connection.run_sync(metadata.create_all)

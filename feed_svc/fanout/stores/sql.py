@@ -59,7 +59,7 @@ class SqlTimelineStore:
         async with self._db.read() as connection:
             for part in chunks(author_ids):
                 query = select(t.c.video_id, t.c.author_id, t.c.published_at_ms).where(
-                    t.c.author_id.in_(part), visible, t.c.deleted.is_(False)
+                    t.c.author_id.in_(part), visible, ~t.c.deleted
                 )
                 if below is not None:
                     query = query.where(below)
@@ -71,7 +71,7 @@ class SqlTimelineStore:
         t = timelines
         query = (
             select(t)
-            .where(t.c.visibility == "PUBLIC", t.c.deleted.is_(False))
+            .where(t.c.visibility == "PUBLIC", ~t.c.deleted)
             .order_by(t.c.published_at_ms.desc(), t.c.video_id.desc())
             .limit(limit)
         )
@@ -82,15 +82,13 @@ class SqlTimelineStore:
         found: list[TimelineEntry] = []
         async with self._db.read() as connection:
             for part in chunks(video_ids):
-                query = select(timelines).where(timelines.c.video_id.in_(part), timelines.c.deleted.is_(False))
+                query = select(timelines).where(timelines.c.video_id.in_(part), ~timelines.c.deleted)
                 found += [_entry(row) for row in await connection.execute(query)]
         return found
 
     async def remove_unlisted(self, after_id: int, last_id: int, listed: Sequence[int], before_ms: int) -> int:
         t, keep = timelines, set(listed)
-        ranged = and_(
-            t.c.video_id > after_id, t.c.video_id <= last_id, t.c.written_at_ms < before_ms, t.c.deleted.is_(False)
-        )
+        ranged = and_(t.c.video_id > after_id, t.c.video_id <= last_id, t.c.written_at_ms < before_ms, ~t.c.deleted)
         async with self._db.write() as connection:
             ids = (await connection.execute(select(t.c.video_id).where(ranged))).scalars()
             gone = [video_id for video_id in ids if video_id not in keep]
@@ -160,7 +158,11 @@ class SqlFanoutJobs:
         f, now = fanout_jobs, now_ms(self._clock)
         async with self._db.write() as connection:
             rows = await connection.execute(
-                select(f).where(f.c.done.is_(False)).order_by(f.c.created_at_ms, f.c.video_id).limit(100)
+                select(f)
+                .where(~f.c.done)
+                .order_by(f.c.created_at_ms, f.c.video_id)
+                .limit(100)
+                .with_for_update(skip_locked=True)
             )
             for row in rows.all():
                 if row.leased_until_ms > now and not is_gone(row.holder):
@@ -191,11 +193,11 @@ class SqlFanoutJobs:
     async def prune(self, limit: int) -> int:
         f = fanout_jobs
         # A finished job stays a day: its version keeps a redelivered event from pushing the video again.
-        old = select(f.c.video_id).where(f.c.done.is_(True), f.c.created_at_ms < now_ms(self._clock) - 24 * 3600 * 1000)
+        old = select(f.c.video_id).where(f.c.done, f.c.created_at_ms < now_ms(self._clock) - 24 * 3600 * 1000)
         async with self._db.write() as connection:
             ids = list((await connection.execute(old.limit(limit))).scalars())
             for part in chunks(ids):
-                await connection.execute(delete(f).where(f.c.video_id.in_(part), f.c.done.is_(True)))
+                await connection.execute(delete(f).where(f.c.video_id.in_(part), f.c.done))
         return len(ids)
 
     async def set_pulled(self, author_id: int) -> None:

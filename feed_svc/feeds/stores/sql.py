@@ -16,7 +16,7 @@ from feed_svc.watches.stores.sql import note_action
 from feed_svc.watches.stores.tables import viewer_actions, watch_history, watches
 from svc_kit.caller import Caller
 from svc_kit.clock import Clock, now_ms
-from svc_kit.db import Database, upsert
+from svc_kit.db import Database, insert_absent, upsert
 from svc_kit.uow import SqlTx, UnitOfWork, begin
 
 IDS_A_QUERY = 900
@@ -212,8 +212,7 @@ class SqlNotInterestedTx(SqlTx):
         known = select(n.c.user_id).where(n.c.user_id == viewer_id, n.c.video_id == video.video_id)
         if (await self.connection.execute(known)).first():
             return False
-        inserted = await self.connection.execute(upsert(db, n, row, key=["user_id", "video_id"]))
-        if not inserted.rowcount:
+        if not await insert_absent(db, self.connection, n, row, key=["user_id", "video_id"]):
             return False
         await note_action(self.connection, db, viewer_id)
         return True

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
 
 from feed_svc.schema import metadata
+from svc_kit.db import blob
 
 served_pages = Table(
     "served_pages",
@@ -12,7 +13,7 @@ served_pages = Table(
     Column("owner", String(32), primary_key=True),
     Column("snapshot_id", String(32), primary_key=True),
     Column("first_position", Integer, primary_key=True, autoincrement=False),
-    Column("entries", LargeBinary, nullable=False),
+    Column("entries", blob(), nullable=False),
     Column("served_at_ms", BigInteger, nullable=False),
 )
 Index("served_pages_by_age", served_pages.c.served_at_ms)

@@ -108,7 +108,7 @@ class SqlTrendingTx(SqlTx):
 
     async def mark_viral(self, video_id: int) -> TrendingVideo | None:
         t = trending_videos
-        fresh = and_(t.c.video_id == video_id, t.c.shown.is_(True), t.c.viral_at_ms.is_(None))
+        fresh = and_(t.c.video_id == video_id, t.c.shown, t.c.viral_at_ms.is_(None))
         marked = await self.connection.execute(update(t).where(fresh).values(viral_at_ms=now_ms(self.uow.clock)))
         if not marked.rowcount:
             return None
@@ -127,7 +127,7 @@ class SqlTrendingStore:
 
     async def top(self, limit: int) -> Sequence[Ranked]:
         t = trending_videos
-        query = select(t.c.video_id, t.c.author_id, t.c.standing).where(t.c.shown.is_(True))
+        query = select(t.c.video_id, t.c.author_id, t.c.standing).where(t.c.shown)
         query = query.order_by(t.c.standing.desc(), t.c.video_id.desc()).limit(limit)
         async with self._db.read() as connection:
             return [Ranked(*row) for row in await connection.execute(query)]
@@ -161,7 +161,7 @@ class SqlTrendingStore:
     async def hide_unlisted(self, after_id: int, last_id: int, listed: Sequence[int], before_ms: int) -> int:
         t, keep = trending_videos, set(listed)
         query = select(t.c.video_id).where(
-            t.c.video_id > after_id, t.c.video_id <= last_id, t.c.shown.is_(True), t.c.put_at_ms < before_ms
+            t.c.video_id > after_id, t.c.video_id <= last_id, t.c.shown, t.c.put_at_ms < before_ms
         )
         async with self._db.write() as connection:
             gone = [video_id for video_id in (await connection.scalars(query)).all() if video_id not in keep]

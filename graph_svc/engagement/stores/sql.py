@@ -8,11 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, Table, and_, delete, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graph_svc.engagement.store import Likable, Like, StoredComment, StoredShare
 from graph_svc.engagement.stores.tables import comment_likes, comments, gone_videos, likes, shares, user_comments
 from svc_kit.caller import Caller
-from svc_kit.db import upsert
+from svc_kit.db import insert_new, upsert
 from svc_kit.uow import SqlTx, UnitOfWork, begin
 
 _C = comments.c
@@ -25,6 +26,11 @@ _LIKES: dict[Likable, tuple[Table, ColumnElement[int]]] = {
 class SqlEngagementTx(SqlTx):
     """See `EngagementTx`."""
 
+    def __init__(self, connection: AsyncConnection, uow: UnitOfWork, caller: Caller) -> None:
+        super().__init__(connection, uow, caller)
+        # No lock can be had on a row that is not there: whoever found none inserts it, or meets who was faster.
+        self._absent: set[tuple[Likable, int, int]] = set()
+
     def new_id(self) -> int:
         return self.uow.ids.next()
 
@@ -33,7 +39,10 @@ class SqlEngagementTx(SqlTx):
         query = select(table.c.author_id, table.c.active, table.c.version).with_for_update()
         found = await self.connection.execute(query.where(table.c.user_id == user_id, subject == subject_id))
         row = found.one_or_none()
-        return None if row is None else Like(user_id, subject_id, row.author_id, bool(row.active), row.version)
+        if row is None:
+            self._absent.add((kind, user_id, subject_id))
+            return None
+        return Like(user_id, subject_id, row.author_id, bool(row.active), row.version)
 
     async def put_like(self, kind: Likable, like: Like) -> None:
         table, subject = _LIKES[kind]
@@ -44,6 +53,10 @@ class SqlEngagementTx(SqlTx):
             "active": like.active,
             "version": like.version,
         }
+        if (kind, like.user_id, like.subject_id) in self._absent:
+            self._absent.discard((kind, like.user_id, like.subject_id))
+            await insert_new(self.connection, table, [row])
+            return
         key = [column.name for column in table.primary_key]
         await self.connection.execute(upsert(self.uow.db, table, row, key=key, update=["active", "version"]))
 

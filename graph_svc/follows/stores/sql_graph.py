@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, delete, func, literal, not_, or_, select, union_all
+from sqlalchemy import ColumnElement, Insert, case, delete, func, literal, not_, or_, select, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graph_svc.follows.store import Degree, Edge, FriendOfFriend, Neighbour
 from graph_svc.follows.stores.tables import graph_edges
@@ -45,7 +47,7 @@ class SqlFollowGraph:
     async def apply(self, edges: Sequence[Edge]) -> None:
         for batch in _batches(_newest(edges)):
             statement = upsert(self._db, graph_edges, [_row(e) for e in batch], key=_KEY, update=_if_newer)
-            await self._db.transact(lambda connection, statement=statement: connection.execute(statement))
+            await self._db.transact(functools.partial(_execute, statement))
 
     async def replace(
         self, after: tuple[int, int], upto: tuple[int, int] | None, edges: Sequence[Edge], before_id: int
@@ -165,6 +167,10 @@ class SqlFollowGraph:
         )
         async with self._db.read() as connection:
             return [(row.followee_id, int(row.followers)) for row in await connection.execute(query)]
+
+
+async def _execute(statement: Insert, connection: AsyncConnection) -> None:
+    await connection.execute(statement)
 
 
 def _degree(

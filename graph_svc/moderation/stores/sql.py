@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from graph_svc.moderation.store import Report, Resolution, Subject
 from graph_svc.moderation.stores.tables import reports, takedowns
 from svc_kit.caller import Caller
-from svc_kit.db import upsert
+from svc_kit.db import insert_absent, upsert
 from svc_kit.uow import SqlTx, UnitOfWork, begin
 
 _REPORT = select(
@@ -58,9 +58,8 @@ class SqlReportTx(SqlTx):
         if (await self.connection.execute(known)).one_or_none() is not None:
             return False
         row = {"video_id": video_id, "moderator_id": moderator_id, "taken_down_at_ms": now_ms}
-        inserted = await self.connection.execute(upsert(self.uow.db, takedowns, row, key=["video_id"]))
         # Another transaction may have been first since the look.
-        return inserted.rowcount == 1
+        return await insert_absent(self.uow.db, self.connection, takedowns, row, key=["video_id"])
 
 
 class SqlReportStore:

@@ -55,10 +55,12 @@ class SqlJobQueue:
     async def claim(self, kind: str, holder: str, limit: int, lease_s: float) -> Sequence[Job]:
         now = now_ms(self._clock)
         async with self._db.read() as connection:
-            due = [*await _free(connection, kind, now, limit), *await _orphaned(connection, kind, now)][:limit]
-        if not due:
-            return []
+            if not (await _free(connection, kind, now, 1) or await _orphaned(connection, kind, now)):
+                return []
         async with self._db.write() as connection:
+            # Rows that another claimant is at are passed over, where the database can.
+            free = await _free(connection, kind, now, limit, lock=True)
+            due = [*free, *await _orphaned(connection, kind, now, lock=True)][:limit]
             claimed = [await self._take(connection, row, holder, now + round(lease_s * 1000)) for row in due]
         return [job for job in claimed if job is not None]
 
@@ -103,14 +105,18 @@ def _held(job: Job) -> tuple[Any, ...]:
     return (jobs.c.id == job.id, jobs.c.claim == job.lease)
 
 
-async def _free(connection: AsyncConnection, kind: str, now: int, limit: int) -> Sequence[Row[Any]]:
+async def _free(
+    connection: AsyncConnection, kind: str, now: int, limit: int, *, lock: bool = False
+) -> Sequence[Row[Any]]:
     free = or_(jobs.c.claim == "", jobs.c.lease_until_ms <= now)
     due = select(jobs).where(jobs.c.kind == kind, jobs.c.due_at_ms <= now, free)
-    return (await connection.execute(due.order_by(jobs.c.due_at_ms, jobs.c.id).limit(limit))).all()
+    due = due.order_by(jobs.c.due_at_ms, jobs.c.id).limit(limit)
+    return (await connection.execute(due.with_for_update(skip_locked=True) if lock else due)).all()
 
 
-async def _orphaned(connection: AsyncConnection, kind: str, now: int) -> Sequence[Row[Any]]:
+async def _orphaned(connection: AsyncConnection, kind: str, now: int, *, lock: bool = False) -> Sequence[Row[Any]]:
     """Leased jobs whose holder was killed: nobody need wait for the lease to run out."""
     leased = select(jobs).where(jobs.c.kind == kind, jobs.c.claim != "", jobs.c.lease_until_ms > now)
-    rows = (await connection.execute(leased.order_by(jobs.c.due_at_ms).limit(_MAX_LEASED_LOOKED_AT))).all()
+    leased = leased.order_by(jobs.c.due_at_ms).limit(_MAX_LEASED_LOOKED_AT)
+    rows = (await connection.execute(leased.with_for_update(skip_locked=True) if lock else leased)).all()
     return [row for row in rows if is_gone(row.holder)]

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, delete, func, select, update
 
 from media_svc.transcode.store import SetFacts, SetRow, SetState
 from media_svc.transcode.stores.tables import banned_digests, media_sets, set_refs
 from media_svc.uploads.stores.tables import uploads
 from svc_kit.clock import now_ms
-from svc_kit.db import Database, upsert
+from svc_kit.db import Database, insert_new, upsert
 from svc_kit.uow import SqlTx
 
 _NO_FACTS = asdict(SetFacts(0, 0, 0, False)) | {"renditions": []}
@@ -34,7 +34,7 @@ class SqlSetTx(SqlTx):
     async def add_set(self, row: SetRow) -> None:
         since = now_ms(self.uow.clock)
         values = asdict(row) | {"state": row.state.value, "progress_percent": 0, "unused_since_ms": since} | _NO_FACTS
-        await self.connection.execute(insert(media_sets).values(values))
+        await insert_new(self.connection, media_sets, [values])
 
     async def delete_set(self, set_id: int) -> None:
         await self.connection.execute(delete(media_sets).where(media_sets.c.id == set_id))

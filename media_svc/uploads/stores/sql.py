@@ -12,6 +12,7 @@ from media_svc.transcode.stores.tables import banned_digests, media_sets
 from media_svc.uploads.store import OPEN_STATES, UploadRow, UploadState, Usage
 from media_svc.uploads.stores.tables import avatars, uploads
 from svc_kit.db import Database, upsert
+from svc_kit.leases import exclusive
 from svc_kit.uow import SqlTx
 
 _IS_KEPT = or_(uploads.c.state.in_(OPEN_STATES), and_(uploads.c.state == UploadState.READY, uploads.c.set_id != 0))
@@ -34,6 +35,8 @@ class SqlUploadTx(SqlTx):
         return None if row is None else _upload(row)
 
     async def usage(self, owner_id: int) -> Usage:
+        # What an owner begins at the same moment is counted one after the other.
+        await exclusive(self.uow.db, self.connection, f"uploads:{owner_id}")
         is_open = case((uploads.c.state.in_(OPEN_STATES), 1), else_=0)
         query = select(func.sum(is_open), func.sum(uploads.c.size_bytes)).where(
             uploads.c.owner_id == owner_id, _IS_KEPT

@@ -35,7 +35,7 @@ class SqlFeatureStore:
         v, s, a = t.videos, t.video_stats, t.author_stats
         joined = v.outerjoin(s, s.c.video_id == v.c.video_id).outerjoin(a, a.c.author_id == v.c.author_id)
         columns = [*v.c, *(s.c[name] for name in mapping.STATS), a.c.followers]
-        query = select(*columns).select_from(joined).where(v.c.video_id.in_(ids), v.c.deleted.is_(False))
+        query = select(*columns).select_from(joined).where(v.c.video_id.in_(ids), ~v.c.deleted)
         return {
             row["video_id"]: VideoRecord(mapping.facts(row), mapping.stats(row), max(row["followers"] or 0, 0))
             for row in await self._rows(query)
@@ -53,7 +53,7 @@ class SqlFeatureStore:
     async def popular(self, slice_: str, limit: int) -> Sequence[tuple[int, float]]:
         s, v = t.video_slices, t.videos
         query = select(s.c.video_id, s.c.heat).join_from(s, v, s.c.video_id == v.c.video_id)
-        query = query.where(s.c.slice == slice_, s.c.heat.is_not(None), v.c.servable.is_(True))
+        query = query.where(s.c.slice == slice_, s.c.heat.is_not(None), v.c.servable)
         rows = await self._rows(query.order_by(s.c.heat.desc(), s.c.video_id.desc()).limit(limit))
         return [(row["video_id"], row["heat"]) for row in rows]
 
@@ -77,13 +77,13 @@ class SqlFeatureStore:
         v, s = t.videos, t.video_stats
         shown = func.coalesce(s.c.impressions, 0)
         query = select(v.c.video_id, shown.label("shown")).outerjoin_from(v, s, s.c.video_id == v.c.video_id)
-        query = query.where(v.c.servable.is_(True), v.c.published_at_ms > since_ms, shown < impressions_below)
+        query = query.where(v.c.servable, v.c.published_at_ms > since_ms, shown < impressions_below)
         query = query.order_by(shown, v.c.published_at_ms.desc(), v.c.video_id.desc())
         return [(row["video_id"], row["shown"]) for row in await self._rows(query.limit(limit))]
 
     async def newest(self, limit: int) -> Sequence[int]:
         v = t.videos.c
-        query = select(v.video_id).where(v.servable.is_(True)).order_by(v.published_at_ms.desc(), v.video_id.desc())
+        query = select(v.video_id).where(v.servable).order_by(v.published_at_ms.desc(), v.video_id.desc())
         return [row["video_id"] for row in await self._rows(query.limit(limit))]
 
     async def histories(self, viewer_ids: Collection[int], limit: int) -> Mapping[int, Sequence[Interaction]]:

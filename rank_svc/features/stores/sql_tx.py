@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Table, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Table, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rank_svc.features.decay import join
 from rank_svc.features.store import MAX_HISTORY, Changes, Interaction, VideoState, Viewer
 from rank_svc.features.stores import rows as mapping
 from rank_svc.features.stores import tables as t
-from svc_kit.db import Database, upsert
+from svc_kit.db import Database, insert_new, upsert
 
 # SQLite takes at most 32766 parameters a statement.
 CHUNK = 500
@@ -38,9 +38,8 @@ class SqlFeatureTx:
         for some in chunks(keys):
             fresh -= set((await self._connection.scalars(select(c.key).where(c.key.in_(some)))).all())
         if fresh:
-            await self._connection.execute(
-                insert(t.counted_events), [{"key": k, "at_ms": keys[k]} for k in sorted(fresh)]
-            )
+            rows = [{"key": key, "at_ms": keys[key]} for key in sorted(fresh)]
+            await insert_new(self._connection, t.counted_events, rows)
         return fresh
 
     async def videos(self, ids: Collection[int]) -> Mapping[int, VideoState]:
