@@ -137,7 +137,8 @@ class FeedSettings(BaseSettings):
 
     # Archive.
     archive_url: str = ""
-    """Where the archive lies; empty: in the data folder."""
+    """Where the archive lies, `file://` or `s3://`; empty: where REELGRAPH_BLOBS_URL says, below `events/`, else in the
+    data folder."""
     archive_flush_events: int = Field(default=5000, ge=1)
     """So many events are written at once, or fewer after `archive_flush_s`."""
     archive_flush_s: float = Field(default=60, ge=0)

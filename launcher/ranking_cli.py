@@ -26,13 +26,14 @@ def register(app: typer.Typer) -> None:
 def _told() -> Iterator[None]:
     """Errors that a person can do something about as one line and exit 1."""
     from rank_svc.scorers.store import ModelRefused
+    from svc_kit.errors import AppError
 
     try:
         yield
     except ModuleNotFoundError as error:
         typer.echo(f"error: {error.name} is not installed; pip install 'reelgraph[train]'", err=True)
         raise typer.Exit(1) from None
-    except (ValueError, OSError, ModelRefused) as error:
+    except (ValueError, OSError, ModelRefused, AppError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
 
@@ -53,15 +54,19 @@ def kuairand(
 def log(
     out: Annotated[Path, typer.Argument(help="The dataset folder to write; a former one is replaced.")],
     archive: Annotated[
-        Path | None, typer.Option(help="Folder of the archive; without: DATA_DIR/archive of the platform's settings.")
-    ] = None,
+        str, typer.Option(help="Folder or URL of the archive; without: where the platform's settings have it.")
+    ] = "",
 ) -> None:
     """The platform's own archive as a dataset folder."""
     with _told():
+        from feed_svc.analytics.stores import archive_url
+        from feed_svc.settings import FeedSettings
         from rank_svc.train.archive import convert
+        from rank_svc.train.archive_copies import archive_folder
         from svc_kit.settings import PlatformSettings
 
-        convert(archive or PlatformSettings().data_dir / "archive", out)
+        with archive_folder(archive or archive_url(FeedSettings().archive_url, PlatformSettings())) as folder:
+            convert(folder, out)
 
 
 def train(

@@ -47,3 +47,7 @@ class Archive(Protocol):
     async def check(self) -> None:
         """Raise UNAVAILABLE when it can't be written."""
         ...
+
+    async def close(self) -> None:
+        """Release everything. Idempotent."""
+        ...

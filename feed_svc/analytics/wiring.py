@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from feed_svc.analytics.queries import ArchiveQueries
 from feed_svc.analytics.store import Archive
-from feed_svc.analytics.stores import ARCHIVE_SCHEMES
+from feed_svc.analytics.stores import ARCHIVE_SCHEMES, ARCHIVE_SETTING, archive_url
 from feed_svc.analytics.worker import GROUP, ArchiveWorker
 from feed_svc.context import Domain, FeedContext
 from svc_kit.backends import resolve
@@ -25,8 +25,10 @@ class Analytics:
 async def build_analytics(context: FeedContext) -> Analytics:
     """The archive worker and the archive's reader."""
     platform, settings = context.platform, context.settings
-    url = settings.archive_url or f"file://{platform.settings.data_dir.resolve() / 'archive'}"
-    archive: Archive = await resolve("REELGRAPH_FEED_ARCHIVE_URL", url, ARCHIVE_SCHEMES).open(url)
+    url = archive_url(settings.archive_url, platform.settings)
+    setting = ARCHIVE_SETTING if settings.archive_url else "REELGRAPH_BLOBS_URL"
+    archive: Archive = await resolve(setting, url, ARCHIVE_SCHEMES).open(url)
+    context.stack.push_async_callback(archive.close)
     worker = ArchiveWorker(
         platform.bus,
         archive,
