@@ -36,7 +36,7 @@ class Address:
     password: str | None
     database: int
     tls: bool
-    timeout_s: float = 0.5
+    timeout_s: float = 1.0
     """What a call may take, from asking for a connection to the last answer."""
     connections: int = 32
     """Calls in flight to one server; more wait."""

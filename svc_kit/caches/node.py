@@ -53,14 +53,16 @@ class Node:
         """Do calls in one round trip; answers in order, errors among them. `asking`: the slot is about to move here.
 
         Raises `CacheError` when the server did not answer, and then some of the calls may have been done."""
-        placed = False
+        now = asyncio.get_running_loop().time
+        placed_at: float | None = None
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._take_place()
-                placed = True
+                placed_at = now()
                 return await self._exchange(calls, asking)
         except TimeoutError as error:
-            if not placed:
+            # Whoever waited for a connection for most of the time can't tell whether the server is slow.
+            if placed_at is None or now() - placed_at < self._timeout_s / 2:
                 FAILURES.labels(self.name, "busy").inc()
                 raise RedisTimeoutError(f"{self.name} has no connection free") from error
             self._failed("timeout", error)
@@ -72,11 +74,11 @@ class Node:
             raise CacheDown(f"{self.name} can't be reached: {error}") from error
         except asyncio.CancelledError:
             # Whoever has less patience than this would otherwise never let a silent server be found out.
-            if placed and not self._down:
+            if placed_at is not None and not self._down:
                 self._watch(at_once=True)
             raise
         finally:
-            if placed:
+            if placed_at is not None:
                 self._places.release()
 
     def subscription(self, *, sharded: bool) -> NodeSubscription:

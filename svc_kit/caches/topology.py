@@ -21,6 +21,8 @@ _SLOTS = Call("", ("CLUSTER", "SLOTS"))
 _log = log(__name__)
 
 Place = tuple[str, int]
+Range = tuple[int, int, Place]
+"""First and last slot, and who has them."""
 
 
 def slot_of(key: str) -> int:
@@ -29,7 +31,7 @@ def slot_of(key: str) -> int:
 
 
 class Topology:
-    """Primaries by slot. One question at a time, to a few servers at once: the first answer counts."""
+    """Primaries by slot. One question at a time, to a few servers at once: the first whole answer counts."""
 
     def __init__(self, seeds: Sequence[Place], connect: Callable[[str, int], Node], clock: Clock) -> None:
         self._seeds = tuple(seeds)
@@ -103,31 +105,34 @@ class Topology:
         _log.warning("no server tells the cluster's slots", asked=len(candidates))
 
     async def _load_from(self, nodes: Sequence[Node]) -> bool:
+        best: list[Range] = []
         tasks = [asyncio.create_task(self._slots_by(node)) for node in nodes]
         try:
             for answer in asyncio.as_completed(tasks):
-                if found := await answer:
-                    self._take_over(found)
-                    return True
+                best = max(best, await answer, key=_covered)
+                if _covered(best) == REDIS_CLUSTER_HASH_SLOTS:
+                    break  # Others know no more; one that has just joined may know less.
         finally:
             await cancel_all(tasks)
-        return False
+        if best:
+            self._take_over(best)
+        return bool(best)
 
-    async def _slots_by(self, node: Node) -> list[tuple[int, int, Place]] | None:
+    async def _slots_by(self, node: Node) -> list[Range]:
         try:
             (reply,) = await node.execute([_SLOTS])
         except CacheError:
-            return None
+            return []
         if isinstance(reply, Exception) or not reply:
             _log.warning("a server does not tell the cluster's slots", server=node.name, error=str(reply))
-            return None
+            return []
         own_host = node.name.rpartition(":")[0]
         return [
             (int(first), int(last), ((primary[0] or b"").decode() or own_host, int(primary[1])))
             for first, last, primary, *_ in reply
         ]
 
-    def _take_over(self, ranges: Sequence[tuple[int, int, Place]]) -> None:
+    def _take_over(self, ranges: Sequence[Range]) -> None:
         slots: list[Node | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         for first, last, place in ranges:
             slots[first : last + 1] = [self.at(*place)] * (last + 1 - first)
@@ -137,3 +142,7 @@ class Topology:
             task = asyncio.create_task(self._nodes.pop(place).aclose())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+
+def _covered(ranges: Sequence[Range]) -> int:
+    return sum(last + 1 - first for first, last, _ in ranges)
