@@ -26,7 +26,7 @@ def spawn(server: Server) -> None:
     if server.unprivileged:
         command = [*as_user(server.folder), *command]
     if server.memory and shutil.which("prlimit"):
-        command = ["prlimit", f"--data={server.memory}", "--core=0", "--", *command]
+        command = ["prlimit", f"--data={server.memory}:", "--core=0", "--", *command]
     with server.log.open("ab") as log:
         begun = subprocess.Popen(
             command,

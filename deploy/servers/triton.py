@@ -72,7 +72,7 @@ def servers(folder: Folder) -> list[Server]:
         # As it comes, malloc sets 64 MiB aside for nearly every thread, and there are many.
         "MALLOC_ARENA_MAX": "2",
     }
-    return [Server(NAME, command, place, lambda: _answers(port), memory=4096 * MIB, env=env)]
+    return [Server(NAME, command, place, lambda: _answers(port), env=env)]
 
 
 def _copy_backends(backends: Path, programs: Path) -> None:
