@@ -37,6 +37,9 @@ class GraphSettings(BaseSettings):
     wrong_passwords_per_account: int = Field(default=10, ge=1)
     rate_window_s: int = Field(default=600, ge=1)
 
+    notification_days: int = Field(default=90, ge=1)
+    """A wide-row store forgets notifications that are older."""
+
     moderator_usernames: str = ""
     """Accounts that moderate, by user name, with commas between. A listed name can't be signed up: list it once its
     account is there."""

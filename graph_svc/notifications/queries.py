@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
+from graph_svc.notifications.arrivals import Arrivals
 from graph_svc.notifications.facts import topic_of
 from graph_svc.notifications.grouping import (
     Groups,
@@ -16,6 +17,7 @@ from graph_svc.notifications.grouping import (
     single,
 )
 from graph_svc.notifications.store import Actors, Fact, MarkStore, NotificationLog
+from svc_kit.clock import Clock
 from svc_kit.paging import TokenSigner, page_size
 from svc_kit.wakeups import Wakeups
 
@@ -48,13 +50,20 @@ class NotificationQueries:
     """Groups, unread numbers and the stream. Whom a block or mute hides is left out of all of them."""
 
     def __init__(
-        self, log: NotificationLog, marks: MarkStore, actors: Actors, wakeups: Wakeups, tokens: TokenSigner
+        self,
+        log: NotificationLog,
+        marks: MarkStore,
+        actors: Actors,
+        wakeups: Wakeups,
+        tokens: TokenSigner,
+        clock: Clock,
     ) -> None:
         self._log = log
         self._marks = marks
         self._actors = actors
         self._wakeups = wakeups
         self._tokens = tokens
+        self._clock = clock
 
     async def page(self, viewer_id: int, size: int, token: str) -> NotificationPage:
         """A page of groups, the one with the newest fact first."""
@@ -114,17 +123,19 @@ class NotificationQueries:
     async def stream(self, viewer_id: int, after_id: int) -> AsyncIterator[Notification]:
         """Facts as they arrive, each once, without end: first those missed since `after_id`, at most 100 (0: none)."""
         async with self._wakeups.listen(topic_of(viewer_id)) as listener:
-            last = after_id or await self._log.latest(viewer_id)
             facts = await self._log.missed(viewer_id, after_id, MAX_MISSED) if after_id else []
+            # What was missed before the first of those is not sent.
+            arrivals = Arrivals(facts[0].id if facts else after_id or await self._log.latest(viewer_id))
+            fresh = [*facts[:1], *arrivals.take(facts[1:], self._clock.monotonic())]
             while True:
-                for fact in facts:
+                for fact in fresh:
                     # Asked for each one: a block or mute holds from the moment it is set.
                     if await self._visible(viewer_id, [fact]):
                         yield single(fact, await self._marks.mark(viewer_id))
-                    last = fact.id
-                if len(facts) < MAX_MISSED:
+                if len(fresh) < MAX_MISSED:
                     await listener.wait(POLL_S)
-                facts = await self._log.after(viewer_id, last, MAX_MISSED)
+                facts = await self._log.after(viewer_id, arrivals.after_id, MAX_MISSED + len(arrivals))
+                fresh = arrivals.take(facts, self._clock.monotonic())
 
 
 def _never(groups: Groups, reached_id: int) -> bool:

@@ -44,11 +44,12 @@ class Fact:
 
 class NotificationLog(Protocol):
     """Facts by receiver, appended once and never changed. An adapter may keep them in buckets of time, which it knows
-    from their ids: every read names a receiver."""
+    from their ids, and forget them after a while: every read names a receiver. Raises UNAVAILABLE."""
 
     async def append(self, facts: Sequence[Fact]) -> Sequence[Fact]:
         """Insert facts; those that were not in the log before. Of one receiver, kind, actor, subject and day (UTC, of
-        the id) only the first appended stays, whichever it is. Durable on return; appending again changes nothing."""
+        the id) only the first appended stays, whichever it is; of two that are appended at the same moment by two
+        workers, both may. Durable on return; appending again changes nothing, and completes what was cut off."""
         ...
 
     async def skip(self, facts: Sequence[Fact]) -> None:
@@ -66,7 +67,8 @@ class NotificationLog(Protocol):
 
     async def after(self, receiver_id: int, fact_id: int, limit: int) -> Sequence[Fact]:
         """The first facts that arrived in the log after fact `fact_id`, in the order they arrived, which is not quite
-        that of their ids. 0: from the beginning; not in the log: those with a greater id."""
+        that of their ids. 0: from the beginning; not in the log: those with a greater id. While several append, a
+        fact may show up behind others that had been read: a few seconds late at most."""
         ...
 
     async def missed(self, receiver_id: int, fact_id: int, limit: int) -> Sequence[Fact]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from graph_svc.context import Domain, GraphContext
 from graph_svc.notifications.commands import NotificationCommands
 from graph_svc.notifications.queries import NotificationQueries
@@ -19,12 +21,22 @@ from svc_kit.service import Job
 from svc_kit.wakeups import Wakeups
 
 
+class OpenLog(NotificationLog, Protocol):
+    """An opened log."""
+
+    async def check(self) -> None:
+        """Raises UNAVAILABLE when it can't be read."""
+
+    async def close(self) -> None:
+        """Let go of it."""
+
+
 async def build_notifications(context: GraphContext, actors: Actors, wakeups: Wakeups) -> Domain:
     """`NotificationService` and the worker that writes its log."""
     platform = context.platform
     log, marks = await _open_log(context), SqlMarkStore(context.uow)
     tokens = TokenSigner(platform.settings.secret.get_secret_value().encode(), "pages of notifications")
-    queries = NotificationQueries(log, marks, actors, wakeups, tokens)
+    queries = NotificationQueries(log, marks, actors, wakeups, tokens, platform.clock)
     commands = NotificationCommands(marks, log, queries, context.uow)
     worker = EventWorker(platform.bus, GROUP, TOPICS, NotificationHandler(log, actors, wakeups), platform.clock)
     return Domain(
@@ -36,15 +48,19 @@ async def build_notifications(context: GraphContext, actors: Actors, wakeups: Wa
             )
         ],
         workers=[Job(GROUP, worker.run)],
+        checks={"notification log": log.check},
     )
 
 
-async def _open_log(context: GraphContext) -> NotificationLog:
+async def _open_log(context: GraphContext) -> OpenLog:
     """The log that `REELGRAPH_WIDE_URL` names; without one, in the service's own database."""
     settings = context.platform.settings
     own_url = settings.service_db_url("graph")
     url = settings.wide_url or own_url
-    log = await resolve("REELGRAPH_WIDE_URL", url, SCHEMES).open(url, context.db if url == own_url else None)
-    context.stack.push_async_callback(log.close)
-    opened: NotificationLog = log
+    opened: OpenLog = await resolve("REELGRAPH_WIDE_URL", url, SCHEMES).open(
+        *(url, context.db if url == own_url else None),
+        clock=context.platform.clock,
+        keep_days=context.settings.notification_days,
+    )
+    context.stack.push_async_callback(opened.close)
     return opened

@@ -25,6 +25,10 @@ class Buckets:
         """The bucket of a moment."""
         return max(0, at_ms - EPOCH_MS) // self._span_ms
 
+    def end_ms(self, bucket: int) -> int:
+        """When it ends."""
+        return EPOCH_MS + (bucket + 1) * self._span_ms
+
     def newest(self) -> int:
         """The bucket of the present, or of a clock that is an hour ahead."""
         return self.of(now_ms(self._clock) + 3_600_000)

@@ -34,7 +34,7 @@ class Rows(Protocol):
     """One keyspace. All raise UNAVAILABLE. What is written must be idempotent: it may arrive twice."""
 
     async def select(self, query: str, values: Sequence[Any], *, size: int = 0, state: bytes = b"") -> Page:
-        """One page of at most `size` rows (0: 5000), from `state` on. Raises `BadPageState`."""
+        """One page of at most `size` rows (0: all), from `state` on. Raises `BadPageState`."""
         ...
 
     async def select_each(self, queries: Iterable[Query], *, size: int = 0) -> list[Page]:

@@ -1,9 +1,8 @@
-"""The contract of `NotificationLog`, for every adapter. Real servers by `REELGRAPH_TEST_WIDE_URLS`
-(space-separated)."""
+"""The contract of `NotificationLog`, for every adapter."""
 
 from __future__ import annotations
 
-import os
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,21 +12,21 @@ import pytest
 from graph_svc.notifications.grouping import first_id
 from graph_svc.notifications.store import Fact, NotificationKind, NotificationLog
 from graph_svc.notifications.stores import SCHEMES
+from graph_svc.notifications.stores.cassandra import TABLES
 from svc_kit.backends import resolve
+from tests.support.clock import FakeClock
+from tests.support.wide import WIDE, wide_store
 
-SERVERS = [
-    pytest.param(url, marks=pytest.mark.servers) for url in os.environ.get("REELGRAPH_TEST_WIDE_URLS", "").split()
-]
 TODAY = first_id(20_820)
 TOMORROW = first_id(20_821)
 
 
-@pytest.fixture(params=["sqlite", *SERVERS])
+@pytest.fixture(params=WIDE)
 async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[NotificationLog]:
-    url = f"sqlite:///{tmp_path / 'wide.db'}" if request.param == "sqlite" else request.param
-    opened = await resolve("REELGRAPH_WIDE_URL", url, SCHEMES).open(url)
-    yield opened
-    await opened.close()
+    async with wide_store(request.param, tmp_path, TABLES) as url:
+        opened = await resolve("REELGRAPH_WIDE_URL", url, SCHEMES).open(url, clock=FakeClock(), keep_days=90)
+        yield opened
+        await opened.close()
 
 
 def fact(id_: int, *, actor: int = 2, receiver: int = 1, target: str = "v:100") -> Fact:
@@ -91,3 +90,32 @@ async def test_a_batch_may_hold_many_receivers_and_facts(log: NotificationLog) -
     assert len(await log.append(facts)) == 299
     assert len(await log.append(facts)) == 0
     assert sum([len(await log.newest(receiver, 0, 0, 1000)) for receiver in range(1, 8)]) == 299
+
+
+async def test_a_skipped_fact_stays_out_though_another_was_skipped_before_it(log: NotificationLog) -> None:
+    await log.skip([fact(1), fact(2)])
+    assert await log.append([fact(1)]) == []
+    assert ids(await log.append([fact(2), fact(3)])) == [3]
+    assert ids(await log.newest(1, 0, 0, 10)) == [3]
+
+
+async def test_facts_of_many_days_are_one_list(log: NotificationLog) -> None:
+    first = TODAY - (TOMORROW - TODAY) * 60
+    made = [replace(fact(0, actor=i), id=first + i * ((TOMORROW - TODAY) * 3 // 2) + i) for i in range(40)]
+    for start in range(0, 40, 10):
+        await log.append(made[start : start + 10])
+    newest = made[::-1]
+    assert await log.newest(1, 0, 0, 100) == newest
+    assert await log.newest(1, newest[4].id, newest[30].id, 20) == newest[5:25]
+    assert await log.get(1, [one.id for one in made]) == {one.id: one for one in made}
+    assert await log.after(1, made[5].id, 100) == made[6:]
+    assert await log.missed(1, made[5].id, 3) == made[-3:]
+    assert await log.latest(1) == made[-1].id
+
+
+async def test_two_workers_with_the_same_facts_append_them_once(log: NotificationLog) -> None:
+    facts = [fact(i, actor=i) for i in range(1, 40)]
+    await asyncio.gather(*(log.append(facts) for _ in range(4)))
+    assert ids(await log.newest(1, 0, 0, 100)) == list(range(39, 0, -1))
+    assert sorted(ids(await log.after(1, 0, 100))) == list(range(1, 40))
+    assert await log.append(facts) == []

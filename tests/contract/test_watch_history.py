@@ -16,20 +16,19 @@ from svc_kit.clock import to_ms
 from svc_kit.errors import AppError, Reason
 from svc_kit.ids import EPOCH_MS
 from tests.support.clock import START, FakeClock
-from tests.support.engines import servers
-from tests.support.wide import empty_tables
+from tests.support.wide import WIDE, wide_store
 
 ME, OTHER = 1, 2
 NOW = to_ms(START)
 DAY_MS = 24 * 3_600_000
 
 
-@pytest.fixture(params=["sqlite", *servers("cassandra")])
+@pytest.fixture(params=WIDE)
 async def history(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[WatchHistory]:
-    url = f"sqlite:///{tmp_path / 'wide.db'}" if request.param == "sqlite" else await empty_tables(TABLES)
-    opened = await resolve("REELGRAPH_WIDE_URL", url, HISTORY_SCHEMES).open(url, clock=FakeClock(), keep_days=365)
-    yield opened
-    await opened.close()
+    async with wide_store(request.param, tmp_path, TABLES) as url:
+        opened = await resolve("REELGRAPH_WIDE_URL", url, HISTORY_SCHEMES).open(url, clock=FakeClock(), keep_days=365)
+        yield opened
+        await opened.close()
 
 
 def entry(video_id: int, ago_ms: int, watched_ms: int = 1000) -> HistoryEntry:

@@ -1,15 +1,29 @@
-"""A Cassandra keyspace of its own for tests, empty at the start of each."""
+"""Wide-row stores in tests: every database, and a Cassandra keyspace that is empty at the start of each test."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from svc_kit.cassandra.schema import Table, migrate
 from svc_kit.cassandra.shared import lease
-from tests.support.engines import server_url
+from tests.support.databases import DATABASES, fresh_database
+from tests.support.engines import server_url, servers
 
+WIDE = [*DATABASES, *servers("cassandra")]
 KEYSPACE = "reelgraph_contracts"
+
+
+@asynccontextmanager
+async def wide_store(engine: str, folder: Path, tables: Sequence[Table]) -> AsyncIterator[str]:
+    """The URL of an empty store: on Cassandra with these tables."""
+    if engine == "cassandra":
+        yield await empty_tables(tables)
+        return
+    async with fresh_database(engine, folder) as url:
+        yield url
 
 
 def keyspace_url(name: str = KEYSPACE, **options: object) -> str:

@@ -2,6 +2,8 @@
 database."""
 
 SCHEMES = {
+    "cassandra": "graph_svc.notifications.stores.cassandra",
+    "cassandra+ssl": "graph_svc.notifications.stores.cassandra",
     "sqlite": "graph_svc.notifications.stores.sql_log",
     "postgresql": "graph_svc.notifications.stores.sql_log",
     "postgres": "graph_svc.notifications.stores.sql_log",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from graph_svc.notifications.store import Fact, NotificationKind
 from graph_svc.notifications.stores.tables import notification_claims, notification_facts
-from svc_kit.db import Database, connect, upsert
+from svc_kit.clock import Clock
+from svc_kit.db import Database, connect, insert_new, upsert
 from svc_kit.ids import created_ms
 
 DAY_MS = 24 * 3_600_000
@@ -19,9 +20,9 @@ _C = notification_claims.c
 _CLAIM_KEY = ("receiver_id", "kind", "actor_id", "subject", "day")
 
 
-async def open(url: str, own: Database | None = None) -> SqlNotificationLog:
+async def open(url: str, own: Database | None = None, *, clock: Clock, keep_days: int) -> SqlNotificationLog:
     """The log in the database at `url`; `own` is used when given (the service's own, whose migrations made the tables),
-    else the tables are made."""
+    else the tables are made. Nothing is forgotten."""
     if own is not None:
         return SqlNotificationLog(own)
     db = connect(url)
@@ -38,6 +39,10 @@ class SqlNotificationLog:
         self._db = db
         self._close = close
 
+    async def check(self) -> None:
+        """Raises UNAVAILABLE when it can't be read."""
+        await self._db.check()
+
     async def close(self) -> None:
         """Close the database, if it is this log's own."""
         if self._close:
@@ -46,13 +51,19 @@ class SqlNotificationLog:
     async def append(self, facts: Sequence[Fact]) -> Sequence[Fact]:
         if not facts:
             return []
-        async with self._db.write() as connection:
-            # By receiver, so that two writers lock in the same order.
-            ordered = sorted(facts, key=lambda f: (f.receiver_id, f.id))
+        # By receiver, so that two writers lock in the same order.
+        ordered = sorted(facts, key=lambda f: (f.receiver_id, f.id))
+
+        async def append(connection: AsyncConnection) -> list[Fact]:
             return [fact for fact in ordered if await self._append(connection, fact)]
 
+        return await self._db.transact(append)
+
     async def _append(self, connection: AsyncConnection, fact: Fact) -> bool:
-        await self._claim(connection, fact, told=True)
+        skipped = select(_C.fact_id).where(*_same_claim(fact, _skipped(fact)))
+        if (await connection.execute(skipped)).one_or_none() is not None:
+            return False
+        await self._claim(connection, fact, fact.subject, told=True)
         claim = (await connection.execute(select(_C.fact_id, _C.told).where(*_same_claim(fact)))).one()
         if claim.told and claim.fact_id != fact.id:
             return False
@@ -67,23 +78,26 @@ class SqlNotificationLog:
             return False
         last = select(func.max(_F.arrival)).where(_F.receiver_id == fact.receiver_id)
         arrival = ((await connection.execute(last)).scalar_one() or 0) + 1
-        await connection.execute(insert(notification_facts).values({**_row(fact), "arrival": arrival}))
+        await insert_new(connection, notification_facts, [{**_row(fact), "arrival": arrival}])
         return True
 
     async def skip(self, facts: Sequence[Fact]) -> None:
         if not facts:
             return
-        async with self._db.write() as connection:
-            for fact in sorted(facts, key=lambda f: (f.receiver_id, f.id)):
-                await self._claim(connection, fact, told=False)
 
-    async def _claim(self, connection: AsyncConnection, fact: Fact, *, told: bool) -> None:
-        """Claim the day for this fact, if nobody has."""
+        async def claim(connection: AsyncConnection) -> None:
+            for fact in sorted(facts, key=lambda f: (f.receiver_id, f.id)):
+                await self._claim(connection, fact, _skipped(fact), told=False)
+
+        await self._db.transact(claim)
+
+    async def _claim(self, connection: AsyncConnection, fact: Fact, subject: str, *, told: bool) -> None:
+        """Claim the day of a subject for this fact, if nobody has."""
         row = {
             "receiver_id": fact.receiver_id,
             "kind": fact.kind.value,
             "actor_id": fact.actor_id,
-            "subject": fact.subject,
+            "subject": subject,
             "day": _day(fact),
             "fact_id": fact.id,
             "told": told,
@@ -128,12 +142,17 @@ def _day(fact: Fact) -> int:
     return created_ms(fact.id) // DAY_MS
 
 
-def _same_claim(fact: Fact) -> list[ColumnElement[bool]]:
+def _skipped(fact: Fact) -> str:
+    """The subject under which a fact that is not to be told is remembered: each its own, so that none hides another."""
+    return f"#{fact.id}"
+
+
+def _same_claim(fact: Fact, subject: str = "") -> list[ColumnElement[bool]]:
     return [
         _C.receiver_id == fact.receiver_id,
         _C.kind == fact.kind.value,
         _C.actor_id == fact.actor_id,
-        _C.subject == fact.subject,
+        _C.subject == (subject or fact.subject),
         _C.day == _day(fact),
     ]
 

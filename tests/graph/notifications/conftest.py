@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from graph_svc.notifications.stores.cassandra import TABLES
+from tests.support.engines import servers
 from tests.support.graph_world import GraphWorld, open_graph_world
+from tests.support.wide import empty_tables
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[GraphWorld]:
-    async with open_graph_world(tmp_path) as world:
+@pytest.fixture(params=["embedded", *servers("cassandra")])
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[GraphWorld]:
+    wide_url = await empty_tables(TABLES) if request.param == "cassandra" else ""
+    async with open_graph_world(tmp_path, wide_url=wide_url) as world:
         yield world
