@@ -11,7 +11,7 @@ from svc_kit.ids import IdGenerator
 
 GROUP = "graph.follow_graph"
 TOPICS = ("follow",)
-REBUILD_PAGE = 1000
+REBUILD_PAGE = 5000
 
 
 class FollowGraphHandler:
