@@ -59,13 +59,14 @@ def settle(folder: Folder) -> None:
     """Join the nodes where they are not joined, and wait until all three say that all is served."""
     password = folder.secret("redis")
     ports = [folder.port(f"redis-cluster-{n}") for n in NODES]
-    with resp.Redis(ports[0], password) as first:
-        fresh = "cluster_known_nodes:1\r" in first("CLUSTER", "INFO")
+    # Epochs first, of all: a node that has met another does not take one any more.
     for n, port in zip(NODES, ports, strict=True):
         with resp.Redis(port, password) as node:
-            if fresh:
+            if "cluster_known_nodes:1\r" in node("CLUSTER", "INFO"):
                 node("CLUSTER", "SET-CONFIG-EPOCH", str(n))
                 node("CLUSTER", "ADDSLOTSRANGE", *SLOTS[n - 1].split())
+    for n, port in zip(NODES, ports, strict=True):
+        with resp.Redis(port, password) as node:
             # Said at every start: ports may have changed since the nodes wrote down each other's.
             for other in NODES:
                 if other != n:
