@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ DEFAULT_PARTITIONS = 12
 OLDEST_VERSION = (2, 5)
 """The first whose producers come back from a lost sequence number without losing order."""
 MAX_WAITING = 256
+RETRY_S = 0.1
 
 
 class Admin:
@@ -53,18 +55,22 @@ class Admin:
             asked = asyncio.get_running_loop().run_in_executor(self._thread, self._ask, question)
             async with asyncio.timeout(2 * self._settings.timeout_s):
                 return await asked
-        except (driver.KafkaError, CannotConnect, TimeoutError, OSError) as error:
+        except (driver.KafkaError, CannotConnect, TimeoutError, OSError, RuntimeError) as error:
             raise as_unavailable(error, question.__name__) from error
         finally:
             self._waiting -= 1
 
     def _ask(self, question: Callable[[Any, KafkaSettings], T]) -> T:
-        try:
-            return self._ask_once(question)
-        except (driver.RetriableError, RuntimeError):
-            # The client remembers where groups were coordinated, and does not look again.
-            self._let_go()
-            return self._ask_once(question)
+        until = time.monotonic() + self._settings.timeout_s
+        while True:
+            try:
+                return self._ask_once(question)
+            except (driver.RetriableError, RuntimeError):
+                # The client remembers where groups were coordinated, and does not look again.
+                self._let_go()
+                if time.monotonic() + RETRY_S > until:
+                    raise
+                time.sleep(RETRY_S)
 
     def _ask_once(self, question: Callable[[Any, KafkaSettings], T]) -> T:
         if self._client is None:
