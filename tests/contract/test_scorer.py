@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from rank_svc.scorers.store import (
 from rank_svc.scorers.stores import SCHEMES
 from svc_kit.backends import resolve
 from tests.support.engines import servers
-from tests.support.triton import triton_url
+from tests.support.triton import triton_url, unload_all
 
 D = 64
 DAY_MS = 86_400_000
@@ -45,6 +45,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base") / "base-1"
     write(folder)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_stays_loaded() -> Iterator[None]:
+    yield
+    asyncio.run(unload_all())
 
 
 @pytest.fixture(params=["file", "onnx", *servers("triton")])

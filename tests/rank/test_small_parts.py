@@ -132,6 +132,9 @@ class Place:
     async def load(self, version: str) -> Scorer:
         raise ModelRefused(f"{self._version} is {'broken' if self._broken else 'asked for'}")
 
+    async def check(self) -> None:
+        return None
+
     async def close(self) -> None:
         return None
 

@@ -10,13 +10,26 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import pytest
 
-from tests.support.engines import server_url
+from rank_svc.scorers.stores.triton_files import PREFIX
+from rank_svc.scorers.stores.triton_server import TritonServer, parse
+from tests.support.engines import ADDRESSES, server_url
 
 
 def triton_url(folder: Path, **options: object) -> str:
     """The address of the running one, with its key and `folder` as its repository; skips the test without one."""
     parts = urlsplit(server_url("triton"))
     return urlunsplit(parts._replace(query=urlencode({"repository": folder, **options})))
+
+
+async def unload_all() -> None:
+    """Leave nothing of ours on the running one: what it has loaded costs memory until it ends."""
+    if not os.environ.get(ADDRESSES["triton"]):
+        return
+    server = TritonServer(parse(triton_url(Path("/"))))
+    for name in await server.last_asked():
+        if name.startswith(PREFIX):
+            await server.unload(name)
+    await server.close()
 
 
 def kill_what_runs(model: str) -> None:

@@ -22,7 +22,7 @@ import anyio
 import anyio.to_thread
 
 from rank_svc.scorers.folder import VersionFolder
-from rank_svc.scorers.layout import MODELS, POINTER, read_version
+from rank_svc.scorers.layout import MANIFEST, MODELS, POINTER, read_version
 from rank_svc.scorers.store import ModelRefused
 from rank_svc.scorers.stores.triton_files import PREFIX, ModelFiles, read_files
 from rank_svc.scorers.stores.triton_models import TritonModels, drop
@@ -192,17 +192,14 @@ async def migrate(url: str) -> str:
 
 def _furnish(folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
-    versions = VersionFolder(folder)
+    if not (folder / MANIFEST).exists() and not (folder / POINTER).exists():
+        base = read_version(BASE)
+        _put(folder / base, lambda draft: shutil.copytree(BASE, draft))
+        _put(folder / POINTER, lambda draft: draft.write_text(f"{base}\n", encoding="utf-8"))
     try:
-        return f"version {versions.wanted()} of {folder}"
-    except ModelRefused:
-        pass
-    if (folder / POINTER).exists():
-        raise EngineUnusable(f"repository={folder}: its file `{POINTER}` names no version; correct or remove it")
-    base = read_version(BASE)
-    _put(folder / base, lambda draft: shutil.copytree(BASE, draft))
-    _put(folder / POINTER, lambda draft: draft.write_text(f"{base}\n", encoding="utf-8"))
-    return f"version {versions.wanted()} of {folder}"
+        return f"version {VersionFolder(folder).wanted()} of {folder}"
+    except ModelRefused as error:
+        raise EngineUnusable(f"repository={folder} names no version: {error}; correct it by hand") from error
 
 
 def _put(target: Path, make: Callable[[Path], object]) -> None:
