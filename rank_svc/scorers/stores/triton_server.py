@@ -77,7 +77,7 @@ def parse(url: str) -> TritonUrl:
         raise EngineUnusable("`?repository=/folder`, where versions of models lie, is missing")
     values["repository"] = Path(values["repository"])
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return TritonUrl(address, parts.scheme == "triton+ssl", unquote(parts.password or ""), **values)
+    return TritonUrl(address, parts.scheme.endswith("+ssl"), unquote(parts.password or ""), **values)
 
 
 class Fault(Enum):
