@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -175,6 +176,8 @@ register(app)
 
 def main() -> None:
     """The console script."""
+    # Children are always other programs: gRPC need not live on in a fork, and complains about each.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     app()
 
 

@@ -7,11 +7,15 @@ import functools
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
 
 import typer
 
+if TYPE_CHECKING:
+    from media_svc.transcode.engine.tools import FfmpegTools
+
 from launcher.compose import ALL, open_node
-from launcher.engines import Engine, engines_of, examine_database
+from launcher.engines import Engine, engines_of, examine_database, load_schemas
 from launcher.migrate import SERVICES
 from svc_kit.backends import resolve, without_secret
 from svc_kit.bus import SCHEMES as BUS_SCHEMES
@@ -30,7 +34,10 @@ Check = Callable[[], Awaitable[str]]
 async def examine(settings: PlatformSettings) -> bool:
     """Run every check, print a line for each, and answer whether all passed. Changes nothing. What services say of
     themselves can be asked only where their databases are."""
-    checks: dict[str, Check] = {"data folder": lambda: _data_dir(settings), "ffmpeg": _ffmpeg}
+    load_schemas(SERVICES)
+    from media_svc.transcode.engine.tools import FfmpegTools
+
+    checks: dict[str, Check] = {"data folder": lambda: _data_dir(settings), "ffmpeg": lambda: _ffmpeg(FfmpegTools)}
     checks |= {f"{name} database": functools.partial(_database, settings, name) for name in SERVICES}
     checks |= {"cache": lambda: _cache(settings), "event bus": lambda: _bus(settings), "explorer": _explorer}
     checks |= {engine.name: functools.partial(_engine, engine, checks.get(engine.name)) for engine in _named(settings)}
@@ -120,11 +127,8 @@ async def _bus(settings: PlatformSettings) -> str:
         await bus.close()
 
 
-async def _ffmpeg() -> str:
-    from media_svc.transcode.engine.tools import FfmpegTools
-
-    tools = await FfmpegTools.find()
-    return f"{tools.ffmpeg}"
+async def _ffmpeg(tools: type[FfmpegTools]) -> str:
+    return f"{(await tools.find()).ffmpeg}"
 
 
 async def _explorer() -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
 from launcher.migrate import SERVICES, migrations_of
-from svc_kit.backends import VERIFY_S, EngineUnusable, UnknownScheme, migrate, verify, without_secret
+from svc_kit.backends import VERIFY_S, EngineUnusable, UnknownScheme, migrate, resolve, verify, without_secret
 from svc_kit.db import connect
+from svc_kit.db import verify as verify_database
 from svc_kit.errors import AppError
+from svc_kit.migrate import Migrations
 from svc_kit.settings import PlatformSettings
 
 EVERY = frozenset({"gateway", "workers", *SERVICES})
@@ -53,6 +56,11 @@ class Engine:
     url: str
     schemes: Mapping[str, str]
 
+    def load(self) -> None:
+        """Import its adapter, if it can be; what is wrong with it `verify` tells."""
+        with contextlib.suppress(UnknownScheme, EngineUnusable):
+            resolve(self.setting, self.url, self.schemes)
+
     async def verify(self) -> str:
         """See `svc_kit.backends.verify`."""
         return await verify(self.setting, self.url, self.schemes)
@@ -70,6 +78,9 @@ def engines_of(settings: PlatformSettings, roles: set[str]) -> list[Engine]:
         if url and port.roles & roles:
             schemes: Mapping[str, str] = getattr(import_module(port.stores), port.schemes)
             found.append(Engine(port.name, f"REELGRAPH_{port.setting.upper()}", url, schemes))
+    for engine in found:
+        # Before any clock runs: drivers take seconds to import on a busy machine.
+        engine.load()
     return found
 
 
@@ -84,30 +95,39 @@ async def examine_database(settings: PlatformSettings, service: str) -> str:
     or its schema is not this version's."""
     url = settings.service_db_url(service)
     shown = f"{database_setting(settings, service)}={without_secret(url)}"
+    migrations = migrations_of(service)
+    head = migrations.head()
     try:
         async with asyncio.timeout(VERIFY_S):
-            return await _database(url, service)
+            return await _database(url, migrations, head)
     except TimeoutError:
         raise EngineUnusable(f"{shown}: no answer within {VERIFY_S:g} s") from None
     except (AppError, ValueError, OSError) as error:
         raise EngineUnusable(f"{shown}: {error}") from error
 
 
-async def _database(url: str, service: str) -> str:
+async def _database(url: str, migrations: Migrations, head: str | None) -> str:
+    said = await verify_database(url)
     db = connect(url)
     try:
-        migrations = migrations_of(service)
-        current, head = await migrations.current(db), migrations.head()
+        current = await migrations.current(db)
     finally:
         await db.close()
     if current != head:
         raise ValueError(f"schema is at {current or 'nothing'}, the code needs {head}: run `reelgraph migrate`")
-    return f"schema {current}"
+    return f"{said}, schema {current}" if said else f"schema {current}"
+
+
+def load_schemas(services: Sequence[str]) -> None:
+    """Import the tables and migrations of services, before any clock runs."""
+    for service in services:
+        migrations_of(service).head()
 
 
 def examinations(settings: PlatformSettings, roles: set[str]) -> dict[str, Examination]:
     """By name, what finds out whether each engine of `roles` can be used, each within 5 s."""
     services = [name for name in SERVICES if roles & {name, "workers"}]
+    load_schemas(services)
     found: dict[str, Examination] = {
         f"{name} database": lambda name=name: examine_database(settings, name)  # type: ignore[misc]
         for name in services

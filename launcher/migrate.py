@@ -8,7 +8,6 @@ from pathlib import Path
 from svc_kit.backends import resolve
 from svc_kit.bus import SCHEMES as BUS_SCHEMES
 from svc_kit.clock import SystemClock
-from svc_kit.db import connect
 from svc_kit.migrate import Migrations
 from svc_kit.settings import PlatformSettings
 
@@ -25,14 +24,11 @@ def migrations_of(service: str) -> Migrations:
 
 
 async def migrate_all(settings: PlatformSettings) -> None:
-    """Bring every service's database to the newest revision, and make the bus where it is a file."""
+    """Make every service's database where it is absent and bring it to the newest revision; make the bus where it is a
+    file."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     for service in SERVICES:
-        db = connect(settings.service_db_url(service))
-        try:
-            await migrations_of(service).upgrade(db)
-        finally:
-            await db.close()
+        await migrations_of(service).migrate(settings.service_db_url(service))
     bus_url = settings.embedded_url("bus", "sqlite:///{dir}/bus.db")
     if bus_url.startswith("sqlite:"):
         # What `doctor` then finds is whole; a broker's topics are its operator's.

@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from svc_kit.cache import open_cache
@@ -41,7 +42,7 @@ def at_path(url: str, path: str, query: str = "") -> str:
 async def fresh_engines() -> AsyncIterator[Mapping[str, str]]:
     """`REELGRAPH_..._URL` of every engine, as empty as a new installation's."""
     name = f"reelgraph_e2e_{secrets.token_hex(4)}"
-    async with fresh_database(os.environ.get(DATABASE) or "postgres") as database:
+    async with fresh_database(os.environ.get(DATABASE) or "postgres", Path()) as database:
         engines = {
             "REELGRAPH_DB_URL": database,
             "REELGRAPH_GRAPH_URL": await _emptied_graph(address("neo4j")),
