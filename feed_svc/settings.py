@@ -81,6 +81,9 @@ class FeedSettings(BaseSettings):
     fanout_concurrency: int = Field(default=4, ge=1)
     """Videos fanned out at once by a process."""
 
+    timeline_gone_days: int = Field(default=30, ge=1)
+    """A wide-row store remembers this long that a video was deleted: longer than its events may come again."""
+
     # Watches.
     max_loops: int = Field(default=10, ge=1)
     """A watch counts at most this many lengths of the video."""

@@ -140,16 +140,13 @@ class FanoutRebuilds:
     async def author_timelines(self) -> int:
         """From media_svc's published videos; returns how many entries there are. Safe while events are applied."""
         started, after, count = now_ms(self._clock), 0, 0
-        while True:
-            page = await self._videos.page(after, REBUILD_PAGE)
+        while page := await self._videos.page(after, REBUILD_PAGE):
             await self._timelines.put(page)
-            ids = [entry.post.video_id for entry in page]
-            last = ids[-1] if len(page) == REBUILD_PAGE else 2**63 - 1
-            await self._timelines.remove_unlisted(after, last, ids, started)
-            count += len(page)
+            after, count = page[-1].post.video_id, count + len(page)
             if len(page) < REBUILD_PAGE:
-                return count
-            after = last
+                break
+        await self._timelines.remove_unheard(started)
+        return count
 
     async def inboxes(self) -> int:
         """Of all viewers active within `push_within_hours`; returns how many."""

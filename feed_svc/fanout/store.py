@@ -40,10 +40,11 @@ class TimelineEntry:
 
 
 class TimelineStore(Protocol):
-    """Author timelines (wide rows: partition author, newest first). A projection of `video.*`."""
+    """Author timelines (wide rows: partition author and time, newest first). A projection of `video.*`. Raises
+    UNAVAILABLE."""
 
     async def put(self, entries: Sequence[TimelineEntry]) -> None:
-        """Insert or replace by video, unless a version as high is there."""
+        """Insert or replace by video, unless a version as high is there; note that the videos were heard of now."""
         ...
 
     async def newest(
@@ -60,9 +61,8 @@ class TimelineStore(Protocol):
         """Those of these videos that are known and not deleted, in any order."""
         ...
 
-    async def remove_unlisted(self, after_id: int, last_id: int, listed: Sequence[int], before_ms: int) -> int:
-        """Mark videos with ids in (`after_id`, `last_id`] deleted that are not `listed` and were not written since
-        `before_ms`; returns how many."""
+    async def remove_unheard(self, before_ms: int) -> int:
+        """Mark videos deleted that were not put since `before_ms`; returns how many. Reads all there are."""
         ...
 
 

@@ -2,6 +2,8 @@
 service's database."""
 
 TIMELINE_SCHEMES = {
+    "cassandra": "feed_svc.fanout.stores.cassandra",
+    "cassandra+ssl": "feed_svc.fanout.stores.cassandra",
     "sqlite": "feed_svc.fanout.stores.sql",
     "postgresql": "feed_svc.fanout.stores.sql",
     "mysql": "feed_svc.fanout.stores.sql",

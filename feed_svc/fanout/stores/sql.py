@@ -12,7 +12,7 @@ from sqlalchemy.engine import Row
 from feed_svc.fanout.store import FanoutJob, Key, Post, TimelineEntry
 from feed_svc.fanout.stores.tables import activity, fanout_jobs, pulled_authors, timelines
 from svc_kit.clock import Clock, now_ms
-from svc_kit.db import Database, upsert
+from svc_kit.db import Database, connect, upsert
 from svc_kit.liveness import is_gone
 
 IDS_A_QUERY = 900
@@ -26,21 +26,43 @@ def chunks(ids: Sequence[int], size: int = IDS_A_QUERY) -> list[Sequence[int]]:
     return [ids[i : i + size] for i in range(0, len(ids), size)]
 
 
+async def open(url: str, own: Database | None = None, *, clock: Clock, gone_days: int) -> SqlTimelineStore:
+    """Timelines in the database at `url`; `own` is used when given (the service's own, whose migrations made the
+    table), else the table is made. Nothing is forgotten."""
+    if own is not None:
+        return SqlTimelineStore(own, clock)
+    db = connect(url)
+    async with db.write() as connection:
+        await connection.run_sync(timelines.create, checkfirst=True)
+    return SqlTimelineStore(db, clock, close=True)
+
+
 class SqlTimelineStore:
     """`TimelineStore` over `author_timelines`."""
 
-    def __init__(self, db: Database, clock: Clock) -> None:
+    def __init__(self, db: Database, clock: Clock, *, close: bool = False) -> None:
         self._db = db
         self._clock = clock
+        self._close = close
+
+    async def check(self) -> None:
+        """Raises UNAVAILABLE when it can't be read."""
+        await self._db.check()
+
+    async def close(self) -> None:
+        """Close the database, if it is this store's own."""
+        if self._close:
+            await self._db.close()
 
     async def put(self, entries: Sequence[TimelineEntry]) -> None:
         t, now = timelines, now_ms(self._clock)
-        columns = [c.name for c in t.c if c.name not in ("video_id", "version")]
+        columns = [c.name for c in t.c if c.name not in ("video_id", "version", "written_at_ms")]
 
         def newer(new: Any) -> Values:
             # MySQL assigns from left to right: the version that all others are compared with comes last.
             names = [*columns, "version"]
-            return {name: case((new.version > t.c.version, new[name]), else_=t.c[name]) for name in names}
+            chosen = {name: case((new.version > t.c.version, new[name]), else_=t.c[name]) for name in names}
+            return {"written_at_ms": new.written_at_ms, **chosen}
 
         for start in range(0, len(entries), 50):
             rows = [_row(entry, now) for entry in entries[start : start + 50]]
@@ -86,15 +108,18 @@ class SqlTimelineStore:
                 found += [_entry(row) for row in await connection.execute(query)]
         return found
 
-    async def remove_unlisted(self, after_id: int, last_id: int, listed: Sequence[int], before_ms: int) -> int:
-        t, keep = timelines, set(listed)
-        ranged = and_(t.c.video_id > after_id, t.c.video_id <= last_id, t.c.written_at_ms < before_ms, ~t.c.deleted)
-        async with self._db.write() as connection:
-            ids = (await connection.execute(select(t.c.video_id).where(ranged))).scalars()
-            gone = [video_id for video_id in ids if video_id not in keep]
-            for part in chunks(gone):
-                await connection.execute(update(t).where(t.c.video_id.in_(part)).values(deleted=True))
-        return len(gone)
+    async def remove_unheard(self, before_ms: int) -> int:
+        t, after, count = timelines, 0, 0
+        while True:
+            query = select(t.c.video_id).where(t.c.video_id > after, t.c.written_at_ms < before_ms, ~t.c.deleted)
+            async with self._db.write() as connection:
+                found = await connection.execute(query.order_by(t.c.video_id).limit(IDS_A_QUERY).with_for_update())
+                ids = list(found.scalars())
+                await connection.execute(update(t).where(t.c.video_id.in_(ids)).values(deleted=True))
+            count += len(ids)
+            if len(ids) < IDS_A_QUERY:
+                return count
+            after = ids[-1]
 
 
 def _row(entry: TimelineEntry, now: int) -> dict[str, Any]:
