@@ -229,10 +229,10 @@ class Bench:
 
 
 @asynccontextmanager
-async def feed_bench(folder: Path, settings: FeedSettings | None = None) -> AsyncIterator[Bench]:
-    """A bench over an empty world; files in `folder`."""
+async def feed_bench(folder: Path, settings: FeedSettings | None = None, **engines: str) -> AsyncIterator[Bench]:
+    """A bench over an empty world; files in `folder`. `engines`: URL settings by name, as `wide_url`."""
     clock = FakeClock()
-    async with test_platform(folder, clock=clock) as platform:
+    async with test_platform(folder, clock=clock, **engines) as platform:
         await create_tables(platform, "feed", metadata)
         async with process(World(clock), platform, settings) as bench:
             yield bench
