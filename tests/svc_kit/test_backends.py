@@ -19,7 +19,8 @@ SCHEMES = {"engine": NAME}
 
 
 @pytest.fixture
-def engine() -> Iterator[ModuleType]:
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.setattr(backends, "AGAIN_S", 0.0)
     module = ModuleType(NAME)
     sys.modules[NAME] = module
     yield module
@@ -57,6 +58,19 @@ async def test_an_engine_that_does_not_answer_is_given_up(engine: ModuleType, mo
     engine.__dict__["verify"] = hangs
     with pytest.raises(EngineUnusable, match="no answer within"):
         await verify(SETTING, "engine://host", SCHEMES)
+
+
+async def test_an_answer_that_comes_at_the_second_try_counts(engine: ModuleType) -> None:
+    tries = iter([EngineUnusable("unreachable: timed out"), "Engine 1.0"])
+
+    async def late(_url: str) -> str:
+        outcome = next(tries)
+        if isinstance(outcome, EngineUnusable):
+            raise outcome
+        return outcome
+
+    engine.__dict__["verify"] = late
+    assert await verify(SETTING, "engine://host", SCHEMES) == "Engine 1.0"
 
 
 async def test_an_embedded_engine_has_nothing_to_verify_or_migrate(engine: ModuleType) -> None:
