@@ -43,9 +43,9 @@ def ordered_text(length: int) -> String:
     return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
-def blob() -> LargeBinary:
-    """Bytes of any length; MySQL's plain BLOB ends at 64 KiB."""
-    return LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")
+def blob(length: int | None = None) -> LargeBinary:
+    """Bytes of at most `length`, or of any: MySQL's plain BLOB ends at 64 KiB."""
+    return LargeBinary(length).with_variant(mysql.VARBINARY(length) if length else mysql.LONGBLOB(), "mysql")
 
 
 class ByIds:
@@ -136,8 +136,11 @@ class Database:
         except (OSError, TimeoutError) as error:
             raise unreachable(error) from error
         except SQLAlchemyError as error:
+            known = translate(error)
+            if known is None and self._serial:
+                raise  # no file of ours
             # Whatever keeps us out (a wrong password too) may be put right while we go on trying.
-            raise translate(error) or unreachable(error) from error
+            raise known or unreachable(error) from error
 
     async def check(self) -> None:
         """Raise UNAVAILABLE when it can't be read."""

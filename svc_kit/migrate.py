@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, MetaData
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from svc_kit.db import Database
+from svc_kit.backends import MIGRATE_S, EngineUnusable
+from svc_kit.db import Database, connect, prepare, verify
 
 ENVIRONMENT = Path(__file__).parent / "migrations"
+# Waited for longer than for a table: a migrator that is at work is done within MIGRATE_S.
+_LOCK_POSTGRES = (
+    f"SET LOCAL lock_timeout = '{MIGRATE_S:.0f}s'",
+    "SELECT pg_advisory_xact_lock(hashtextextended('reelgraph migrate ' || current_schema(), 0))",
+    "SET LOCAL lock_timeout = '10s'",
+)
+_LOCK_MYSQL = f"SELECT GET_LOCK(CONCAT('reelgraph ', LEFT(MD5(DATABASE()), 32)), {MIGRATE_S:.0f})"
+_UNLOCK_MYSQL = "SELECT RELEASE_LOCK(CONCAT('reelgraph ', LEFT(MD5(DATABASE()), 32)))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,34 @@ class Migrations:
         except DatabaseError as error:
             raise ValueError(f"the {self.service} database can't be read: {error.orig}") from error
 
+    async def verify(self, url: str) -> str:
+        """What is at `url`: the server's version and the schema's revision. Raises `EngineUnusable` when it can't be
+        used as it is: unreachable, refused, too old, no schema, an older or a newer one."""
+        found = await verify(url)
+        db = connect(url, pool_size=1)
+        try:
+            current, head = await self.current(db), self.head()
+        except ValueError as error:
+            raise EngineUnusable(str(error)) from error
+        finally:
+            await db.close()
+        if current is not None and not self._knows(current):
+            raise EngineUnusable(self._too_new(current))
+        if current != head:
+            raise EngineUnusable(f"schema is at {current or 'nothing'}, the code needs {head}: run `reelgraph migrate`")
+        return f"{found}, schema {current}".removeprefix(", ")
+
+    async def migrate(self, url: str) -> str:
+        """Make the database or schema of `url` where it is absent, and bring it to the newest revision; its revision.
+        Raises `EngineUnusable`, or ValueError when it is newer than the code."""
+        await prepare(url)
+        db = connect(url, pool_size=1, command_s=MIGRATE_S)
+        try:
+            await self.upgrade(db)
+        finally:
+            await db.close()
+        return f"schema {self.head()}"
+
     async def upgrade(self, db: Database) -> None:
         """Bring a database, empty or older, to the newest revision.
 
@@ -61,9 +101,12 @@ class Migrations:
         from alembic import command
 
         if current is not None and not self._knows(current):
-            raise ValueError(f"the {self.service} database is at revision {current}, newer than this version's")
-        async with db.write() as connection:
+            raise ValueError(self._too_new(current))
+        async with _alone(db) as connection:
             await connection.run_sync(lambda c: command.upgrade(self.config(c), "head"))
+
+    def _too_new(self, revision: str) -> str:
+        return f"the {self.service} database is at revision {revision}, newer than this version's"
 
     def _knows(self, revision: str) -> bool:
         from alembic.script import ScriptDirectory
@@ -82,3 +125,22 @@ class Migrations:
 
         async with db.read() as connection:
             return await connection.run_sync(compare)
+
+
+@asynccontextmanager
+async def _alone(db: Database) -> AsyncIterator[AsyncConnection]:
+    """A connection of the only migrator: in one transaction where the engine can change tables in one."""
+    if db.dialect == "mysql":
+        # Every change of a table commits: what a migrator that dies leaves is gone on with, see `ResumableMySQL`.
+        async with db.read() as connection:
+            if (await connection.exec_driver_sql(_LOCK_MYSQL)).scalar_one() != 1:
+                raise EngineUnusable("another migrator has been at work for too long")
+            try:
+                yield connection
+            finally:
+                await connection.exec_driver_sql(_UNLOCK_MYSQL)
+        return
+    async with db.write() as connection:
+        for statement in _LOCK_POSTGRES if db.dialect == "postgresql" else ():
+            await connection.exec_driver_sql(statement)
+        yield connection

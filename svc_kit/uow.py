@@ -13,7 +13,7 @@ from typing import Any, Concatenate, Protocol, TypeVar, get_type_hints
 
 from google.protobuf.message import Message
 from pydantic import TypeAdapter
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, delete, insert, select
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -57,7 +57,7 @@ def replies_table(metadata: MetaData) -> Table:
         Column("user_id", BigInteger, primary_key=True, autoincrement=False),
         Column("method", String(128), primary_key=True),
         Column("key", String(MAX_KEY), primary_key=True),
-        Column("input_digest", LargeBinary(32), nullable=False),
+        Column("input_digest", blob(32), nullable=False),
         Column("reply", blob(), nullable=False),
         Column("created_at_ms", BigInteger, nullable=False),
     )

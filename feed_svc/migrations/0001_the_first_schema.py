@@ -11,6 +11,7 @@ depends_on = None
 
 # MySQL's plain BLOB ends at 64 KiB.
 BYTES = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")
+DIGEST = sa.LargeBinary(length=32).with_variant(mysql.VARBINARY(32), "mysql")
 # Listed in its order, which must be the same on every engine: by code point.
 NAME = sa.String(length=100).with_variant(sa.String(length=100, collation="C"), "postgresql")
 
@@ -139,7 +140,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.BigInteger(), nullable=False),
         sa.Column("method", sa.String(length=128), nullable=False),
         sa.Column("key", sa.String(length=64), nullable=False),
-        sa.Column("input_digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("input_digest", DIGEST, nullable=False),
         sa.Column("reply", BYTES, nullable=False),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "method", "key", name=op.f("pk_replies")),
@@ -200,7 +201,7 @@ def upgrade() -> None:
         sa.Column("shown", sa.Boolean(), nullable=False),
         sa.Column("published_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("put_at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("standing", sa.Float(precision=53), nullable=False),
+        sa.Column("standing", sa.Float(precision=53).with_variant(mysql.DOUBLE(), "mysql"), nullable=False),
         sa.Column("viral_at_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("video_id", name=op.f("pk_trending_videos")),
     )

@@ -11,6 +11,7 @@ depends_on = None
 
 # MySQL's plain BLOB ends at 64 KiB.
 BYTES = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")
+DIGEST = sa.LargeBinary(length=32).with_variant(mysql.VARBINARY(32), "mysql")
 
 
 def upgrade() -> None:
@@ -75,7 +76,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.BigInteger(), nullable=False),
         sa.Column("method", sa.String(length=128), nullable=False),
         sa.Column("key", sa.String(length=64), nullable=False),
-        sa.Column("input_digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("input_digest", DIGEST, nullable=False),
         sa.Column("reply", BYTES, nullable=False),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "method", "key", name=op.f("pk_replies")),

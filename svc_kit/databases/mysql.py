@@ -40,7 +40,7 @@ def open_engine(url: str, pool_size: int, command_s: float) -> Engine:
 
     async def connect() -> Any:
         connection = await asyncmy.connect(**arguments)
-        await _settle(connection)
+        await _settle(connection, round(command_s * pool.SERVER_SHARE))
         return connection
 
     def creator() -> Any:
@@ -93,12 +93,9 @@ def _tls(query: dict[str, str]) -> ssl.SSLContext | None:
     return context
 
 
-async def _settle(connection: Any) -> None:
-    limit = (
-        f"max_statement_time = {pool.STATEMENT_S}"
-        if _is_mariadb(connection)
-        else f"max_execution_time = {pool.STATEMENT_S * 1000}"
-    )
+async def _settle(connection: Any, statement_s: int) -> None:
+    is_mariadb = _is_mariadb(connection)
+    limit = f"max_statement_time = {statement_s}" if is_mariadb else f"max_execution_time = {statement_s * 1000}"
     await _rows(connection, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
     settings = f"innodb_lock_wait_timeout = {pool.LOCK_S}, sql_mode = '{SQL_MODE}', time_zone = '+00:00'"
     await _rows(connection, f"SET SESSION {settings}, {limit}")

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 CONNECT_S = 5.0
 COMMAND_S = 20.0
 """After this a statement's connection is given up; the server ends it earlier."""
-STATEMENT_S = 15
+SERVER_SHARE = 0.75
 LOCK_S = 5
 POOL_WAIT_S = 5.0
 IDLE_S = 60.0

@@ -22,7 +22,6 @@ LEAST_VERSION = 13
 CACHED_STATEMENTS = 500
 SETTINGS = {
     "application_name": "reelgraph",
-    "statement_timeout": f"{pool.STATEMENT_S}s",
     "lock_timeout": f"{pool.LOCK_S}s",
     "idle_in_transaction_session_timeout": "60s",
     "default_transaction_isolation": "read committed",
@@ -37,8 +36,10 @@ def open_engine(url: str, pool_size: int, command_s: float) -> Engine:
     """Nothing is contacted yet. At most `pool_size` connections, and half as many for direct reads."""
     size = pool_size_of(url, pool_size)
 
+    dsn = for_driver(url, SETTINGS | {"statement_timeout": f"{round(command_s * pool.SERVER_SHARE)}s"})
+
     async def connect() -> Any:
-        return await asyncpg.connect(for_driver(url, SETTINGS), timeout=pool.CONNECT_S, command_timeout=command_s)
+        return await asyncpg.connect(dsn, timeout=pool.CONNECT_S, command_timeout=command_s)
 
     engine = _sqlalchemy(connect, size)
     translate_network_errors(engine)

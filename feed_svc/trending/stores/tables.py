@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, String, Table
+from sqlalchemy.dialects.mysql import DOUBLE
 
 from feed_svc.schema import metadata
 
@@ -15,7 +16,7 @@ trending_videos = Table(
     Column("shown", Boolean, nullable=False),
     Column("published_at_ms", BigInteger, nullable=False),
     Column("put_at_ms", BigInteger, nullable=False),
-    Column("standing", Float(53), nullable=False),
+    Column("standing", Float(53).with_variant(DOUBLE(), "mysql"), nullable=False),
     Column("viral_at_ms", BigInteger),
 )
 Index("trending_videos_top", trending_videos.c.shown, trending_videos.c.standing, trending_videos.c.video_id)
