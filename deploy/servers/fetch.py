@@ -140,7 +140,7 @@ def go(folder: Folder, name: str, package: str, version: str, say: Say) -> None:
         # `-modcacherw`: or only root could remove the folder again.
         flags = ("-trimpath", "-modcacherw", "-mod=readonly", "-ldflags=-s -w")
         # Ten servers start beside it: they go first.
-        command = ["nice", "-n", "10", need("go"), "build", *flags, "-o", str(binary), package]
+        command = ["nice", "-n", "5", need("go"), "build", *flags, "-o", str(binary), package]
         run(command, within_s=460, env=env, cwd=module)
     stamp.write_text(wanted)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import NoReturn
 
-from deploy.servers import fetch, process
+from deploy.servers import compose, fetch, process
 from deploy.servers.engine import MIB, Engine, Server, ServerError, Unavailable
 from deploy.servers.folder import Folder
 
@@ -35,9 +35,12 @@ def start(folder: Folder, engines: Sequence[Engine]) -> int:
     folder.make()
     terminal = Terminal()
     signal.signal(signal.SIGTERM, _interrupt)
-    with ThreadPoolExecutor(len(engines)) as pool:
+    composed = compose.services(folder, engines)
+    with ThreadPoolExecutor(len(engines) + 1) as pool:
         try:
-            outcomes = list(pool.map(lambda engine: _outcome(folder, engine, terminal), engines))
+            together = pool.submit(_composed, folder, composed, terminal)
+            alone = [engine for engine in engines if engine not in composed]
+            outcomes = [*pool.map(lambda engine: _outcome(folder, engine, terminal), alone), together.result()]
         except KeyboardInterrupt:
             fetch.abort()
             pool.shutdown(cancel_futures=True)
@@ -67,6 +70,18 @@ def _outcome(folder: Folder, engine: Engine, terminal: Terminal) -> bool:
         if isinstance(error, ServerError) and error.log and error.log.exists():
             tail = error.log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
             say(f"the end of {error.log}:\n" + "\n".join(f"    {line}" for line in tail))
+        return False
+    return True
+
+
+def _composed(folder: Folder, engines: Sequence[Engine], terminal: Terminal) -> bool:
+    if not engines:
+        return True
+    terminal.line("compose", f"starting {', '.join(engine.NAME for engine in engines)}")
+    try:
+        terminal.line("compose", "ready\n" + compose.start(folder, engines))
+    except ServerError as error:
+        terminal.line("compose", f"FAILED: {error}")
         return False
     return True
 
@@ -143,15 +158,21 @@ def stop(folder: Folder, engines: Sequence[Engine]) -> int:
             terminal.line(engine.NAME, "stopped")
         return True
 
+    if composed := compose.services(folder, engines):
+        compose.stop(folder, composed)
+        terminal.line("compose", "stopped")
     with ThreadPoolExecutor(len(engines)) as pool:
-        return 0 if all(list(pool.map(one, engines))) else 1
+        return 0 if all(list(pool.map(one, [engine for engine in engines if engine not in composed]))) else 1
 
 
 def status(folder: Folder, engines: Sequence[Engine]) -> int:
     """A line an engine: whether it runs and answers, in how much memory, as which processes, where; 1 when one does
     not."""
+    folder.make()
     total, complete = 0, True
-    for engine in engines:
+    if composed := compose.services(folder, engines):
+        print(compose.status(folder, composed))
+    for engine in [engine for engine in engines if engine not in composed]:
         servers = known(folder, engine)
         is_up = bool(servers) and _up(servers)
         used = sum(map(process.memory, servers))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deploy.servers import fetch
-from deploy.servers.engine import MIB, Server, Unavailable
+from deploy.servers.engine import Server, Unavailable
 from deploy.servers.folder import ROOT, Folder
 
 NAME = "triton"
