@@ -27,6 +27,8 @@ class SharedWrites:
         if sum(len(some) for some, _ in self._waiting) + len(changes) > MAX_WAITING_CHANGES:
             raise unavailable("Too many changes wait for the search index.")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Whoever was cancelled asks for it no more.
+        done.add_done_callback(lambda future: future.cancelled() or future.exception())
         self._waiting.append((changes, done))
         async with self.turn:
             if not done.done():

@@ -67,6 +67,8 @@ class FakeMeilisearch:
         self.tasks: list[dict[str, Any]] = []
         self._queue: SimpleQueue[tuple[dict[str, Any], Callable[[], None]] | None] = SimpleQueue()
         self._lock = threading.RLock()
+        self.asked: list[str] = []
+        """Method and path of every request."""
         self.may_work = threading.Event()
         """Cleared, tasks wait."""
         self.may_work.set()
@@ -99,6 +101,7 @@ class FakeMeilisearch:
     # ---- Endpoints ----------------------------------------------------------------------------------------------
 
     def answer(self, method: str, path: str, query: Mapping[str, list[str]], body: Any) -> tuple[int, Any]:
+        self.asked.append(f"{method} {path}")
         with self._lock:
             match [method, *path.strip("/").split("/")]:
                 case ["GET", "health"]:

@@ -215,8 +215,11 @@ async def test_what_a_killed_writer_left_in_the_queue_is_waited_for_before_versi
     left.cancel()
     await asyncio.gather(left, return_exceptions=True)
 
+    tasks = len(fake.tasks)
+    fake.asked.clear()
     late = asyncio.create_task(index.write([cats(1, version=3)]))
-    await asyncio.sleep(0)
+    while len(fake.tasks) == tasks and f"GET /tasks/{tasks - 1}" not in fake.asked:
+        await asyncio.sleep(0.001)
     fake.may_work.set()
     await late
 
