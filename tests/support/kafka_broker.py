@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,12 +62,12 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@asynccontextmanager
-async def own_broker(root: Path) -> AsyncIterator[Broker]:
+@contextmanager
+def own_broker(root: Path) -> Iterator[Broker]:
     """A started broker, killed afterwards."""
     broker = Broker(root)
     try:
-        await asyncio.to_thread(broker.start)
+        broker.start()
         yield broker
     finally:
-        await asyncio.to_thread(broker.close)
+        broker.close()

@@ -14,10 +14,11 @@ from svc_kit.bus.port import Record
 from svc_kit.caller import Caller
 from svc_kit.clock import Clock
 from svc_kit.counters import Delta, counter_tables
-from svc_kit.db import Database, connect
+from svc_kit.db import Database
 from svc_kit.ids import IdGenerator
 from svc_kit.leases import lease_table
 from svc_kit.uow import SqlTx, UnitOfWork, begin, outbox_table, replies_table
+from tests.support.databases import opened_database
 
 TOPICS = ["engagement"]
 
@@ -31,17 +32,14 @@ def metadata() -> tuple[MetaData, tuple[Table, Table]]:
     return data, tables
 
 
+_TABLES, _ = metadata()
+
+
 @asynccontextmanager
-async def database(folder: Path) -> AsyncIterator[Database]:
-    """A new SQLite database with the kit's tables."""
-    data, _ = metadata()
-    db = connect(f"sqlite:///{folder}/service.db")
-    async with db.write() as connection:
-        await connection.run_sync(data.create_all)
-    try:
+async def database(folder: Path, engine: str = "sqlite") -> AsyncIterator[Database]:
+    """A database with the kit's tables, empty."""
+    async with opened_database(engine, folder, _TABLES) as db:
         yield db
-    finally:
-        await db.close()
 
 
 def unit_of_work(db: Database, clock: Clock) -> UnitOfWork:

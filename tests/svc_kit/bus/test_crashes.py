@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from svc_kit.db import Database
 from svc_kit.faults import CrashPoint
 from svc_kit.uow import outbox_table
 from tests.support.clock import FakeClock, ticking
+from tests.support.engines import server_url, servers
+from tests.support.kafka import kafka_url
 from tests.svc_kit.bus.support import TOPICS, database, deltas_of, like, unit_of_work
 
 GROUP = "test.counters"
@@ -126,12 +128,22 @@ async def check(db: Database, clock: FakeClock, ledger: Counter[Key]) -> None:
     assert await CounterStore(db, clock).totals(list(ledger)) == dict(ledger)
 
 
+@pytest.fixture(params=["memory", "sqlite", *servers("kafka")])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    if request.param == "memory":
+        yield "memory://?partitions=3"
+    elif request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/bus.db?partitions=3"
+    else:
+        async with kafka_url(server_url("kafka"), partitions=3) as url:
+            yield url
+
+
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("url", ["memory://?partitions=3", "sqlite:///{folder}/bus.db?partitions=3"])
 async def test_counters_equal_the_ledger_whatever_dies_when(url: str, seed: int, tmp_path: Path) -> None:
     dice, clock = random.Random(seed), FakeClock()
     async with database(tmp_path) as db, ticking(clock, 0.5):
-        bus = await open_bus(url.format(folder=tmp_path), clock)
+        bus = await open_bus(url, clock)
         instances = [Instance(db, bus, clock, dice, 0.15) for _ in range(2)]
         running = [asyncio.create_task(instance.run()) for instance in instances]
         ledger = await act(db, clock, dice, 40)

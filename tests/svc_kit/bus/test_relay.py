@@ -19,6 +19,7 @@ from svc_kit.db import Database
 from svc_kit.errors import unavailable
 from svc_kit.uow import UnitOfWork
 from tests.support.clock import FakeClock, ticking
+from tests.support.databases import DATABASES
 from tests.svc_kit.bus.support import database, like, liked_record, unit_of_work
 
 
@@ -27,9 +28,9 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with database(tmp_path) as db:
+@pytest.fixture(params=DATABASES)
+async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    async with database(tmp_path, request.param) as db:
         yield db
 
 
