@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
 from deploy.servers.catalogue import ENGINES
 from deploy.servers.folder import Folder, default_root
@@ -19,8 +22,13 @@ def main() -> int:
     if unknown := [name for name in names if name not in ENGINES]:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(ENGINES)}")
     chosen = [engine for name, engine in ENGINES.items() if name in names or not names]
+    signal.signal(signal.SIGTERM, _interrupt)
     action = {"start": start, "stop": stop, "status": status}[given.action]
     return action(Folder(default_root()), chosen)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

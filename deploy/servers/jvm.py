@@ -22,14 +22,19 @@ _MAVEN = threading.Lock()
 
 def find(oldest: int, newest: int = 99) -> tuple[str, int]:
     """The program and its version: the newest Java here within the bounds. Raises `Unavailable`."""
-    homes = [Path(os.environ.get("JAVA_HOME") or "/nowhere"), *Path("/usr/lib/jvm").glob("*"), *Path("/opt").glob("*")]
-    if on_path := shutil.which("java"):
-        homes.append(Path(on_path).resolve().parent.parent)
-    found = {version: str(home / "bin" / "java") for home in homes if (version := _version(home))}
+    found = {version: str(home / "bin" / "java") for home in homes() if (version := _version(home))}
     usable = [version for version in found if oldest <= version <= newest]
     if not usable:
         raise Unavailable(f"no Java of version {oldest} to {newest} here (Debian: apt-get install {_PACKAGE})")
     return found[max(usable)], max(usable)
+
+
+def homes() -> list[Path]:
+    """Where a JDK may be."""
+    on_path = shutil.which("java")
+    named = [Path(os.environ["JAVA_HOME"])] if os.environ.get("JAVA_HOME") else []
+    here = [Path(on_path).resolve().parent.parent] if on_path else []
+    return [*named, *here, *Path("/usr/lib/jvm").glob("*"), *Path("/opt").glob("*")]
 
 
 def _version(home: Path) -> int | None:

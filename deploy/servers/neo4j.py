@@ -14,6 +14,7 @@ from deploy.servers.folder import Folder, write_private
 NAME = "neo4j"
 VARIABLE = "REELGRAPH_TEST_NEO4J_URL"
 PORTS = {"neo4j": 27687}
+ARTIFACTS = {"current": "org.neo4j:neo4j:2026.08.1", "long-term": "org.neo4j:neo4j:5.26.30"}
 HEAP_MIB = 512
 PAGE_CACHE_MIB = 128
 
@@ -21,22 +22,22 @@ _BOLT_HANDSHAKE = bytes.fromhex("6060b01700040405000004050000000400000003")
 
 
 def _edition() -> tuple[str, str, str]:
-    """Java, the version for it and that version's main class."""
+    """Java, the artifact for it and that version's main class."""
     java, version = jvm.find(17)
     if version >= 25:
-        return java, "2026.08.1", "org.neo4j.server.Neo4jCommunity"
+        return java, ARTIFACTS["current"], "org.neo4j.server.Neo4jCommunity"
     java, _ = jvm.find(17, 21)
-    return java, "5.26.30", "org.neo4j.server.CommunityEntryPoint"
+    return java, ARTIFACTS["long-term"], "org.neo4j.server.CommunityEntryPoint"
 
 
 def install(folder: Folder, say: Callable[[str], None]) -> None:
     jvm.install(17, 99, say)
-    _, version, _ = _edition()
-    jvm.jars(folder, NAME, [f"org.neo4j:neo4j:{version}"], say)
+    _, artifact, _ = _edition()
+    jvm.jars(folder, NAME, [artifact], say)
 
 
 def prepare(folder: Folder) -> None:
-    _, version, _ = _edition()
+    _, artifact, _ = _edition()
     place, at = folder.of(NAME), f"127.0.0.1:{folder.port('neo4j')}"
     settings = {
         "server.bolt.listen_address": at,
@@ -50,7 +51,7 @@ def prepare(folder: Folder) -> None:
         # A clean stop would else take eleven seconds.
         "internal.server.bolt.thread_pool_shutdown_wait_time": "0s",
     }
-    if not version.startswith("5."):
+    if artifact == ARTIFACTS["current"]:
         settings |= {"dbms.fleet_manager.enabled": "false", "server.fleet_discovery.enabled": "false"}
     (place / "conf").mkdir(exist_ok=True)
     write_private(place / "conf" / "neo4j.conf", "".join(f"{key}={value}\n" for key, value in settings.items()))
@@ -60,7 +61,7 @@ def prepare(folder: Folder) -> None:
 
 
 def servers(folder: Folder) -> list[Server]:
-    java, version, main = _edition()
+    java, artifact, main = _edition()
     place, port = folder.of(NAME), folder.port("neo4j")
     flags = [
         *jvm.flags(place, heap_mib=HEAP_MIB, direct_mib=128, metaspace_mib=224, code_mib=96),
@@ -68,7 +69,7 @@ def servers(folder: Folder) -> list[Server]:
         "-Dio.netty.tryReflectionSetAccessible=true",
         "-Dlog4j2.disable.jmx=true",
     ]
-    if not version.startswith("5."):
+    if artifact == ARTIFACTS["current"]:
         flags += ["--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow"]
     home = [f"--home-dir={place}", f"--config-dir={place / 'conf'}"]
     command = [java, *flags, "-cp", f"{place / 'lib'}/*", main, *home]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from types import FrameType
-from typing import NoReturn
 
 from deploy.servers import compose, fetch, process
 from deploy.servers.engine import MIB, Engine, Server, ServerError, Unavailable
@@ -34,7 +31,6 @@ def start(folder: Folder, engines: Sequence[Engine]) -> int:
     """Bring all up in parallel; 1 when one of them failed, which does not touch the others."""
     folder.make()
     terminal = Terminal()
-    signal.signal(signal.SIGTERM, _interrupt)
     composed = compose.services(folder, engines)
     with ThreadPoolExecutor(len(engines) + 1) as pool:
         try:
@@ -49,10 +45,6 @@ def start(folder: Folder, engines: Sequence[Engine]) -> int:
         return 1
     fetch.drop_caches(folder)
     return 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _outcome(folder: Folder, engine: Engine, terminal: Terminal) -> bool:
@@ -161,7 +153,7 @@ def stop(folder: Folder, engines: Sequence[Engine]) -> int:
     if composed := compose.services(folder, engines):
         compose.stop(folder, composed)
         terminal.line("compose", "stopped")
-    with ThreadPoolExecutor(len(engines)) as pool:
+    with ThreadPoolExecutor(len(engines) + 1) as pool:
         return 0 if all(list(pool.map(one, [engine for engine in engines if engine not in composed]))) else 1
 
 
