@@ -141,7 +141,7 @@ def go(folder: Folder, name: str, package: str, version: str, say: Say) -> None:
         flags = ("-trimpath", "-modcacherw", "-mod=readonly", "-ldflags=-s -w")
         # Ten servers start beside it: they go first.
         command = ["nice", "-n", "5", need("go"), "build", *flags, "-o", str(binary), package]
-        run(command, within_s=460, env=env, cwd=module)
+        run(command, within_s=600, env=env, cwd=module)
     stamp.write_text(wanted)
 
 
