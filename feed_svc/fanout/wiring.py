@@ -52,7 +52,9 @@ async def build_fanout(
     videos = videos or RpcPublishedVideos(platform.peer, VideoServiceStub(platform.channels.media))
     timelines = await _open_timelines(context)
     jobs = SqlFanoutJobs(context.db, clock)
-    inboxes = RedisInboxStore(platform.cache, ttl_s=settings.push_within_hours * 3600, entries=settings.inbox_entries)
+    inboxes = RedisInboxStore(
+        platform.cache, clock, ttl_s=settings.push_within_hours * 3600, entries=settings.inbox_entries
+    )
     activity = SqlActivityStore(context.db)
     followed = FollowedVideos(inboxes, timelines, jobs, settings)
     runner = FanoutRunner(clock, settings.fanout_concurrency)

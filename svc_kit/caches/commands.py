@@ -62,11 +62,11 @@ class Commands(ABC):
         await self._everywhere("PING")
 
     async def flushall(self) -> None:
-        await self._everywhere("FLUSHALL")
+        await self._everywhere("FLUSHALL", "ASYNC")
 
-    async def _everywhere(self, command: str) -> None:
+    async def _everywhere(self, *words: str) -> None:
         for node in await self.nodes():
-            _checked(await node.execute([Call("", (command,))]))
+            _checked(await node.execute([Call("", words)]))
 
 
 def _checked(replies: list[Any]) -> list[Any]:

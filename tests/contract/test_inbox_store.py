@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
 from feed_svc.fanout.store import InboxStore, Post
 from feed_svc.fanout.stores.redis import RedisInboxStore
-from svc_kit.cache import Cache
-from tests.support.cache import CACHES, empty_cache, keys
+from svc_kit.cache import Cache, CacheDown, Call
+from svc_kit.clock import SystemClock
+from svc_kit.errors import AppError, Reason
+from tests.support.cache import CACHES, empty_cache, keys, take_down
 
 ME, OTHER, STRANGER = 1, 1025, 7
 DIGEST = 42
@@ -23,7 +26,7 @@ async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
 
 @pytest.fixture
 def store(cache: Cache) -> InboxStore:
-    return RedisInboxStore(cache, ttl_s=60, entries=5)
+    return RedisInboxStore(cache, SystemClock(), ttl_s=60, entries=5)
 
 
 def posts(*numbers: int) -> list[Post]:
@@ -192,3 +195,24 @@ async def test_a_cache_lost_between_batches_leaves_only_whole_inboxes(store: Inb
     assert await store.push(posts(3)[0], users) == 150
     found = [await contents(store, user) for user in users]
     assert found == [[3, 2, 1]] * 150 + [None] * 49
+
+
+async def test_a_push_goes_on_after_a_late_answer_and_ends_when_there_is_none(
+    store: InboxStore, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = list(range(1, 3000))
+    for user in users[:5]:
+        await filled(store, user)
+    replies, failures = cache.replies, iter(range(2))
+
+    async def late(calls: Sequence[Call]) -> list[Any]:
+        done = await replies(calls)
+        return done if next(failures, None) is None else [CacheDown("late")] * len(calls)
+
+    monkeypatch.setattr(cache, "replies", late)
+    assert await store.push(posts(9)[0], users) == 5
+    assert [await contents(store, user) for user in users[:5]] == [[9]] * 5
+    take_down(cache, monkeypatch)
+    with pytest.raises(AppError) as failure:
+        await store.push(posts(10)[0], users)
+    assert failure.value.reason is Reason.UNAVAILABLE

@@ -14,16 +14,21 @@ import random
 import secrets
 import struct
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from feed_svc.fanout.store import Inbox, Post
-from svc_kit.cache import Cache, Call, Script, Word, bucket, cache_errors
+from svc_kit.bus.waiting import Backoff
+from svc_kit.cache import Cache, CacheError, Call, Script, Word, bucket, cache_errors
+from svc_kit.clock import Clock
 
-CALLS_A_BATCH = 128
 KEYS_A_CALL = 200
 """A script holds up everybody else on its server: this many inboxes take it well under a millisecond."""
+KEYS_A_BATCH = 1500
+"""A few milliseconds of one server: far from a deadline even where it shares its processor with many others."""
 BATCHES_AT_ONCE = 4
+RETRIES = 4
+"""Of batches, in all of a push. All that is done to an inbox may be done again."""
+RETRY = Backoff(0.2, 1.0)
 FILLING_MS = 60_000
 SLACK = 64
 """Posts above the limit before an inbox is trimmed, so that a push rarely costs more than an append."""
@@ -125,8 +130,9 @@ return 1
 class RedisInboxStore:
     """`InboxStore` in Redis. An inbox lives for `ttl_s` seconds, less up to a tenth by chance: not all end together."""
 
-    def __init__(self, cache: Cache, *, ttl_s: int, entries: int) -> None:
+    def __init__(self, cache: Cache, clock: Clock, *, ttl_s: int, entries: int) -> None:
         self._cache = cache
+        self._clock = clock
         self._ttl_ms = ttl_s * 1000
         self._entries = entries
 
@@ -167,13 +173,21 @@ class RedisInboxStore:
 
     async def _run(self, user_ids: Sequence[int], call: Callable[[list[str]], Call]) -> int:
         """Run a script over the inboxes, a few batches at once; the sum of its answers."""
-        calls = iter([call(keys) for keys in _by_bucket(user_ids)])
+        batches, retries = batched(user_ids), iter(range(1, RETRIES + 1))
+
+        async def do(batch: list[list[str]]) -> int:
+            while True:
+                try:
+                    return sum(await self._cache.batch([call(keys) for keys in batch]))
+                except CacheError:
+                    # Thousands of inboxes have been pushed to already: one late answer must not be the end of them all.
+                    attempt = next(retries, None)
+                    if attempt is None:
+                        raise
+                    await self._clock.sleep(RETRY.delay(attempt))
 
         async def work() -> int:
-            total = 0
-            while batch := list(islice(calls, CALLS_A_BATCH)):
-                total += sum(await self._cache.batch(batch))
-            return total
+            return sum([await do(batch) for batch in batches])
 
         with cache_errors():
             return sum(await _all(work() for _ in range(BATCHES_AT_ONCE)))
@@ -196,9 +210,19 @@ def _packed(post: Post) -> bytes:
     return _ENTRY.pack(post.published_at_ms, post.video_id, post.author_id)
 
 
-def _by_bucket(user_ids: Sequence[int]) -> list[list[str]]:
-    """Keys of one bucket each."""
-    found: defaultdict[int, list[str]] = defaultdict(list)
+def batched(user_ids: Sequence[int], key: Callable[[int], str] = _key) -> Iterator[list[list[str]]]:
+    """Batches of keys of one bucket each."""
+    buckets: defaultdict[int, list[str]] = defaultdict(list)
     for user_id in user_ids:
-        found[user_id % 1024].append(_key(user_id))
-    return [keys[i : i + KEYS_A_CALL] for keys in found.values() for i in range(0, len(keys), KEYS_A_CALL)]
+        buckets[user_id % 1024].append(key(user_id))
+    batch: list[list[str]] = []
+    size = 0
+    for keys in buckets.values():
+        for start in range(0, len(keys), KEYS_A_CALL):
+            batch.append(keys[start : start + KEYS_A_CALL])
+            size += len(batch[-1])
+            if size >= KEYS_A_BATCH:
+                yield batch
+                batch, size = [], 0
+    if batch:
+        yield batch

@@ -32,7 +32,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 def inboxes(bench: Bench) -> RedisInboxStore:
-    return RedisInboxStore(bench.platform.cache, ttl_s=86400, entries=500)
+    return RedisInboxStore(bench.platform.cache, bench.platform.clock, ttl_s=86400, entries=500)
 
 
 async def inbox(bench: Bench, user_id: int) -> Inbox | None:
@@ -215,7 +215,7 @@ async def test_the_runner_fans_out_soon_after_an_event(bench: Bench) -> None:
 
     jobs = SqlFanoutJobs(bench.context.db, bench.world.clock)
     runner = FanoutRunner(bench.world.clock, concurrency=2)
-    store = Watched(bench.platform.cache, ttl_s=86400, entries=500)
+    store = Watched(bench.platform.cache, bench.platform.clock, ttl_s=86400, entries=500)
     settings = bench.context.settings
     commands = FanoutCommands(bench.fanout.timelines, store, jobs, bench.world, settings, queued=runner.wake)
     running = asyncio.create_task(runner.run(commands))

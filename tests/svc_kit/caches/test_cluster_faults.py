@@ -161,7 +161,7 @@ async def test_keys_are_found_while_their_slot_moves_and_after(cache: Cache, ser
 
 
 async def test_a_fan_out_goes_on_while_slots_move(cache: Cache, servers: list[OwnServer]) -> None:
-    store = RedisInboxStore(cache, ttl_s=600, entries=10)
+    store = RedisInboxStore(cache, SystemClock(), ttl_s=600, entries=10)
     users = list(range(1, 200))
     for user in users:
         assert await store.fill(user, await store.begin_fill(user), 0, [])

@@ -1,0 +1,417 @@
+"""Fan-out of one video: inserts a second into followers' inboxes, against the driver alone with the same Lua batches;
+the whole job with followers read over gRPC from a real follow graph; memory and resumption with many followers.
+
+    python -m bench.fanout [--followers 100000] [--many 1000000] [--entries 100] [--cluster]
+
+`REELGRAPH_TEST_REDIS_URL`, or with `--cluster` `REELGRAPH_TEST_REDIS_CLUSTER_URL`, names the server, which is emptied;
+`REELGRAPH_TEST_NEO4J_URL` the graph, which gets one more creator; without it the graph is SQLite. Every follower has an
+inbox of `--entries` posts. Rounds alternate and a ratio is of medians. All of the platform runs in this one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvloop
+from redis.asyncio import Redis, RedisCluster
+
+from feed_svc.fanout.commands import FanoutCommands
+from feed_svc.fanout.store import FanoutJob, FollowGraph, Post
+from feed_svc.fanout.stores import redis as inboxes
+from feed_svc.fanout.stores.redis import RedisInboxStore
+from feed_svc.fanout.stores.rpc import RpcFollowGraph
+from feed_svc.fanout.stores.sql import SqlFanoutJobs, SqlTimelineStore
+from feed_svc.schema import metadata
+from feed_svc.settings import FeedSettings
+from graph_svc.follows.queries import FollowQueries
+from graph_svc.follows.server import FollowServicer
+from graph_svc.follows.store import Edge
+from graph_svc.follows.stores import SCHEMES as GRAPH_SCHEMES
+from reelgraph.graph.v1 import follows_pb2
+from reelgraph.graph.v1.follows_pb2_grpc import FollowServiceStub, add_FollowServiceServicer_to_server
+from svc_kit.backends import migrate, resolve
+from svc_kit.cache import Cache, Call, open_cache
+from svc_kit.caches.address import parse, raw
+from svc_kit.caches.commands import Commands
+from svc_kit.clock import Clock, SystemClock
+from svc_kit.db import Database, connect
+from svc_kit.rpc.server import Servicer
+from svc_kit.service import Service
+from tests.support.clock import FakeClock
+from tests.support.platform import BenchPlatform, create_tables, test_platform
+
+ROUNDS = 7
+AUTHOR = 77
+WINDOW = FeedSettings().fanout_window
+FILL_AT_ONCE = 500
+# One member a post, as fan-out kept it before inboxes were packed: state key, add, trim, expire.
+SORTED_SET = """
+local reached = 0
+for i = 1, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 1 then
+    redis.call('ZADD', KEYS[i], ARGV[1], ARGV[2])
+    redis.call('ZREMRANGEBYRANK', KEYS[i], 0, -tonumber(ARGV[3]) - 1)
+    reached = reached + 1
+  end
+end
+return reached
+"""
+
+Push = Callable[[Post, Sequence[int]], Awaitable[int]]
+
+
+def user(i: int) -> int:
+    """Ids as the platform issues them: they grow with time, and their low bits are spread."""
+    return (i + 1) << 22 | (i * 7919) & 1023
+
+
+class Followers:
+    """A `FollowGraph` that computes its answers: all memory is the job's own. Counts what it is asked for."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.read = 0
+        self.half = asyncio.Event()
+        """Half of them have been read."""
+
+    async def follower_count(self, author_id: int) -> int:
+        return self.count
+
+    async def follower_ids(self, author_id: int, after_id: int, limit: int) -> Sequence[int]:
+        first = after_id >> 22
+        found = [user(i) for i in range(first, min(first + limit, self.count))]
+        self.read += len(found)
+        if self.read >= self.count // 2:
+            self.half.set()
+        return found
+
+    async def followee_ids(self, user_id: int) -> Sequence[int]:
+        return []
+
+
+class Bare:
+    """The driver with the same scripts in batches of the same size, as many at once, and nothing around them."""
+
+    def __init__(self, client: Any, script: str, key: Callable[[int], str], args: Callable[[Post], list[Any]]) -> None:
+        self._client = client
+        self._script = script
+        self._key = key
+        self._args = args
+
+    async def load(self) -> None:
+        """Tell the servers of the script."""
+        if isinstance(self._client, RedisCluster):
+            for node in self._client.get_primaries():
+                self._sha = await self._client.execute_command("SCRIPT LOAD", self._script, target_nodes=node)
+        else:
+            self._sha = await self._client.script_load(self._script)
+        self._sha = self._sha.decode() if isinstance(self._sha, bytes) else self._sha
+
+    async def push(self, post: Post, user_ids: Sequence[int]) -> int:
+        """See `InboxStore.push`."""
+        args = self._args(post)
+        batches = iter(inboxes.batched(user_ids, self._key))
+
+        async def work() -> int:
+            total = 0
+            for batch in batches:
+                pipeline = self._client.pipeline(transaction=False)
+                for keys in batch:
+                    pipeline.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
+                total += sum(await pipeline.execute())
+            return total
+
+        return sum(await asyncio.gather(*(work() for _ in range(inboxes.BATCHES_AT_ONCE))))
+
+
+class Spent:
+    """Rounds of one way: inserts a second, CPU seconds here and at the servers."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self.cpu: list[float] = []
+        self.server_cpu: list[float] = []
+
+    async def measure(self, cache: Cache, count: int, body: Callable[[], Awaitable[int]]) -> None:
+        """One more round, which must reach all."""
+        wall, cpu, servers = time.perf_counter(), time.process_time(), await server_cpu(cache)
+        reached = await body()
+        self.rates.append(count / (time.perf_counter() - wall))
+        self.cpu.append(time.process_time() - cpu)
+        self.server_cpu.append(await server_cpu(cache) - servers)
+        assert reached == count, (reached, count)
+
+    def line(self, what: str, count: int) -> str:
+        """One row."""
+        us = 1e6 / count
+        return (
+            f"{what:<44} {statistics.median(self.rates):9,.0f} inserts/s   CPU here "
+            f"{statistics.median(self.cpu) * us:5.2f} us each, servers {statistics.median(self.server_cpu) * us:5.2f}"
+        )
+
+
+async def server_cpu(cache: Cache) -> float:
+    """CPU seconds that the servers have used."""
+    return sum([float(await fact(cache, "cpu", name)) for name in ("used_cpu_user", "used_cpu_sys")])
+
+
+async def fact(cache: Cache, section: str, name: str) -> float:
+    """A number of INFO, summed over the servers."""
+    assert isinstance(cache, Commands)
+    total = 0.0
+    for node in await cache.nodes():
+        (reply,) = await node.execute([Call("", ("INFO", section))])
+        total += sum(float(line.split(b":")[1]) for line in reply.splitlines() if line.startswith(name.encode() + b":"))
+    return total
+
+
+def peak_kib() -> int:
+    """The most memory this process has had since `reset_peak`."""
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+
+
+def reset_peak() -> None:
+    """Begin to measure."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def post(number: int) -> Post:
+    """A new video of the author's, newer than all before it."""
+    return Post(1_000_000 + number, AUTHOR, 1_900_000_000_000 + number)
+
+
+async def empty(cache: Cache) -> None:
+    """Nothing is left in memory."""
+    await cache.flushall()
+    while await fact(cache, "memory", "lazyfree_pending_objects"):  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+
+
+async def fill(cache: Cache, count: int, entries: int) -> None:
+    """An inbox for every follower."""
+    await empty(cache)
+    store = RedisInboxStore(cache, SystemClock(), ttl_s=86_400, entries=500)
+    old = [Post(n, 1000 + n % 50, 1_800_000_000_000 + n) for n in range(entries)]
+    assert await store.fill(user(0), await store.begin_fill(user(0)), 1, old)
+    value = await cache.get(inboxes._key(user(0)))
+    assert value is not None
+    before = await fact(cache, "memory", "used_memory")
+    for start in range(0, count, FILL_AT_ONCE):
+        keys = [inboxes._key(user(i)) for i in range(start, min(start + FILL_AT_ONCE, count))]
+        await cache.batch([Call(key, ("SET", key, value, "PX", 86_400_000)) for key in keys])
+    used = await fact(cache, "memory", "used_memory") - before
+    print(f"{count:,} inboxes of {entries} posts: {used / count:,.0f} bytes each at the servers")
+
+
+async def windows(push: Push, number: int, ids: Sequence[int]) -> int:
+    """Push to all, window by window, as a job does."""
+    return sum([await push(post(number), ids[i : i + WINDOW]) for i in range(0, len(ids), WINDOW)])
+
+
+async def against_the_driver(cache: Cache, client: Any, followers: int) -> None:
+    """Inserts alone."""
+    ids = [user(i) for i in range(followers)]
+    ours = RedisInboxStore(cache, SystemClock(), ttl_s=86_400, entries=500)
+    most = 500 * inboxes._SIZE
+    packed = Bare(
+        client,
+        inboxes._PUSH.text,
+        inboxes._key,
+        lambda p: [inboxes._packed(p), p.published_at_ms, most, most + (1 + inboxes.SLACK) * inboxes._SIZE],
+    )
+    await packed.load()
+    spent = {"ours": Spent(), "the driver alone": Spent()}
+    number = 0
+    for i in range(ROUNDS + 1):
+        ways: list[tuple[str, Push]] = [("ours", ours.push), ("the driver alone", packed.push)]
+        for name, push in ways if i % 2 else reversed(ways):
+            number += 1
+            await (spent[name] if i else Spent()).measure(cache, followers, partial(windows, push, number, ids))
+    for name, rounds in spent.items():
+        print(rounds.line(f"inserts, {name}", followers))
+    wall = statistics.median(spent["the driver alone"].rates) / statistics.median(spent["ours"].rates)
+    cpu = statistics.median(spent["ours"].cpu) / statistics.median(spent["the driver alone"].cpu)
+    print(f"{'ours against the driver alone':<44} {wall:8.2f}x the time   CPU here {cpu:5.2f}x")
+
+
+async def against_sorted_sets(cache: Cache, client: Any, count: int = 2000, entries: int = 500) -> None:
+    """What full inboxes cost packed, and as one member a post."""
+    await fill(cache, count, entries)
+    ids = [user(i) for i in range(count)]
+    packed = Spent()
+    store = RedisInboxStore(cache, SystemClock(), ttl_s=86_400, entries=entries)
+    for i in range(ROUNDS):
+        await packed.measure(cache, count, partial(windows, store.push, 4000 + i, ids))
+    print(packed.line("inserts into full inboxes, ours", count))
+    before = await fact(cache, "memory", "used_memory")
+    members = [word for n in range(entries) for word in (1_800_000_000_000 + n, f"{n}:{1000 + n % 50}")]
+    for start in range(0, count, 10):
+        keys = [inboxes._key(user_id) + ":z" for user_id in ids[start : start + 10]]
+        await cache.batch([Call(key, ("ZADD", key, *members)) for key in keys])
+    used = await fact(cache, "memory", "used_memory") - before
+    bare = Bare(
+        client,
+        SORTED_SET,
+        lambda user_id: inboxes._key(user_id) + ":z",
+        lambda p: [p.published_at_ms, f"{p.video_id}:{p.author_id}", entries],
+    )
+    await bare.load()
+    spent = Spent()
+    for i in range(ROUNDS):
+        await spent.measure(cache, count, partial(windows, bare.push, 5000 + i, ids))
+    print(f"{'the same as sorted sets':<44} {used / count:,.0f} bytes each at the servers")
+    print(spent.line("inserts into sorted sets, the driver alone", count))
+
+
+@asynccontextmanager
+async def job_runner(
+    platform: BenchPlatform, cache: Cache, graph: FollowGraph, clock: Clock
+) -> AsyncIterator[FanoutCommands]:
+    """What runs jobs, with its jobs in a database."""
+    db: Database = connect(platform.settings.service_db_url("feed"))
+    try:
+        yield FanoutCommands(
+            SqlTimelineStore(db, clock),
+            RedisInboxStore(cache, SystemClock(), ttl_s=86_400, entries=500),
+            SqlFanoutJobs(db, clock),
+            graph,
+            FeedSettings(),
+            queued=lambda: None,
+        )
+    finally:
+        await db.close()
+
+
+async def whole(platform: BenchPlatform, cache: Cache, followers: int, graph_url: str) -> None:
+    """A job from its row to its end, followers read from the graph over gRPC."""
+    async with AsyncExitStack() as stack:
+        await migrate("REELGRAPH_TEST_NEO4J_URL", graph_url, GRAPH_SCHEMES)
+        graph = await resolve("the graph", graph_url, GRAPH_SCHEMES).open(graph_url)
+        stack.push_async_callback(graph.close)
+        began = time.perf_counter()
+        for start in range(0, followers, 10_000):
+            some = range(start, min(start + 10_000, followers))
+            await graph.apply([Edge(user(i), AUTHOR, True, 1, i + 1) for i in some])
+        print(f"{followers:,} follows in {graph_url.partition(':')[0]} ({time.perf_counter() - began:.0f} s)")
+        nothing: Any = None
+        servicer = FollowServicer(nothing, FollowQueries(nothing, graph, nothing, nothing), nothing)
+        descriptor = follows_pb2.DESCRIPTOR.services_by_name["FollowService"]
+        service = Service("graph", [Servicer(descriptor, servicer, add_FollowServiceServicer_to_server)])
+        channel = await stack.enter_async_context(platform.serve(service))
+        peer = RpcFollowGraph(platform.peer, FollowServiceStub(channel))
+        commands = await stack.enter_async_context(job_runner(platform, cache, peer, platform.clock))
+        spent, reading = Spent(), Spent()
+        for i in range(ROUNDS + 1):
+            await commands._queue(FanoutJob(post(10_000 + i), 1))
+
+            async def run() -> int:
+                await commands.run_next("bench")
+                return followers
+
+            async def read() -> int:
+                after, count = 0, 0
+                while page := await peer.follower_ids(AUTHOR, after, 10_000):
+                    after, count = page[-1], count + len(page)
+                return count
+
+            await (spent if i else Spent()).measure(cache, followers, run)
+            await (reading if i else Spent()).measure(cache, followers, read)
+        print(spent.line("the whole job", followers))
+        print(reading.line("of it, reading the followers", followers).replace("inserts/s", "read/s   "))
+        store = RedisInboxStore(cache, SystemClock(), ttl_s=86_400, entries=500)
+        for i in (0, followers // 2, followers - 1):
+            inbox = await store.read(user(i), 1)
+            assert inbox is not None
+            assert inbox.posts[0] == post(10_000 + ROUNDS)
+
+
+async def many(platform: BenchPlatform, cache: Cache, count: int) -> None:
+    """Memory of a job over very many followers, stopped in the middle and taken up again."""
+    await fill(cache, count, 10)
+    graph = Followers(count)
+    later = FakeClock(platform.clock.now() + timedelta(hours=1))
+    async with (
+        job_runner(platform, cache, graph, platform.clock) as first,
+        job_runner(platform, cache, graph, later) as second,
+    ):
+        await first._queue(FanoutJob(post(1), 1))
+        reset_peak()
+        before = peak_kib()
+        began = time.perf_counter()
+        job = asyncio.create_task(first.run_next("first"))
+        await graph.half.wait()
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+        stopped_at = graph.read
+        assert await second.run_next("second")
+        spent = time.perf_counter() - began
+    grown, again = (peak_kib() - before) / 1024, graph.read - count
+    print(f"{count:,} followers: {count / spent:,.0f} inserts/s, peak memory of this process +{grown:.0f} MiB")
+    print(f"stopped after reading {stopped_at:,}; taken up by another from its row, {again:,} were read again")
+    assert 0 <= again <= 3 * WINDOW
+    store = RedisInboxStore(cache, SystemClock(), ttl_s=86_400, entries=500)
+    for i in range(0, count, count // 1000):
+        inbox = await store.read(user(i), 1)
+        assert inbox is not None
+        assert [p.video_id for p in inbox.posts[:2]] == [post(1).video_id, 9], (i, inbox.posts[:3])
+    print("each of 1,000 inboxes looked into has the video once")
+
+
+@asynccontextmanager
+async def bare_client(url: str) -> AsyncIterator[Any]:
+    """redis-py as it comes."""
+    address = parse(url, many=True)
+    host, port = address.hosts[0]
+    if "cluster" in url.partition(":")[0]:
+        client: Any = RedisCluster(host=host, port=port, password=address.password)
+        await client.initialize()
+    else:
+        client = raw(Redis(host=host, port=port, password=address.password, protocol=2))
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+async def main(args: argparse.Namespace) -> None:
+    """Everything, in turn."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    url = os.environ["REELGRAPH_TEST_REDIS_CLUSTER_URL" if args.cluster else "REELGRAPH_TEST_REDIS_URL"]
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reelgraph-bench-")))
+        platform = await stack.enter_async_context(test_platform(folder, clock=SystemClock()))
+        await create_tables(platform, "feed", metadata)
+        cache = await open_cache(url)
+        stack.push_async_callback(cache.aclose)
+        client = await stack.enter_async_context(bare_client(url))
+        print("Redis Cluster" if args.cluster else "Redis")
+        await fill(cache, args.followers, args.entries)
+        await against_the_driver(cache, client, args.followers)
+        graph_url = os.environ.get("REELGRAPH_TEST_NEO4J_URL") or f"sqlite:///{folder}/edges.db"
+        await whole(platform, cache, args.followers, graph_url)
+        await against_sorted_sets(cache, client)
+        if args.many:
+            await many(platform, cache, args.many)
+        await cache.flushall()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--followers", type=int, default=100_000)
+    parser.add_argument("--many", type=int, default=1_000_000, help="0: leave it out")
+    parser.add_argument("--entries", type=int, default=100, help="posts in an inbox")
+    parser.add_argument("--cluster", action="store_true")
+    uvloop.run(main(parser.parse_args()))
