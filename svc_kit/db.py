@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ from svc_kit.backends import resolve
 from svc_kit.databases import SCHEMES
 from svc_kit.databases.engine import Engine
 from svc_kit.databases.errors import Conflicted, again_on_conflict, translate, translated, unreachable
+from svc_kit.databases.guard import Guard
 from svc_kit.databases.pool import COMMAND_S
 from svc_kit.databases.url import service_url
 
@@ -73,6 +75,8 @@ class Database:
         # SQLite has one writer: waiting in process is fair and costs nothing, while its busy handler sleeps and polls.
         self._gate: AbstractAsyncContextManager[Any] | None = None
         self._serial = engine.has_one_writer
+        # A file does not fall silent: whoever waits long there waits for a turn.
+        self._guard = Guard(failures=math.inf) if self._serial else Guard()
 
     @property
     def dialect(self) -> str:
@@ -82,7 +86,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection for reads. Each statement sees what is committed when it begins."""
-        with translated():
+        with self._guard.use(), translated():
             connection = await self._connect()
             try:
                 yield connection
@@ -98,7 +102,7 @@ class Database:
         Raises `Conflicted` (an UNAVAILABLE) when it met another transaction."""
         if self._serial and self._gate is None:
             self._gate = asyncio.Lock()
-        with translated():
+        with self._guard.use(), translated():
             async with self._gate or nullcontext():
                 connection = await self._connect()
                 try:
@@ -126,7 +130,8 @@ class Database:
         if not ids:
             return []
         if self._direct is not None:
-            return await self._direct.fetch(query.postgresql, list(ids))
+            with self._guard.use():
+                return await self._direct.fetch(query.postgresql, list(ids))
         async with self.read() as connection:
             return (await connection.execute(query.expanding, {"ids": list(ids)})).all()
 

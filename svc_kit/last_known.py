@@ -7,8 +7,10 @@ commit, so that what was removed stays out whichever replica is asked.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -16,6 +18,7 @@ from pydantic import TypeAdapter
 
 from svc_kit.cache import Cache, CacheError, Call, Script
 from svc_kit.clock import Clock
+from svc_kit.errors import AppError, Reason
 from svc_kit.telemetry import log
 
 V = TypeVar("V")
@@ -25,6 +28,9 @@ WRITTEN_AGAIN_S = 6 * 3600
 ALONE_S = 300.0
 """How old this process's own memory may be where the cache has nothing to say."""
 ENTRIES = 20_000
+
+TRUTH_S = 1.0
+"""How long truth is waited for before what was last known is answered."""
 
 _KEEP_NEWEST = Script("""
 local held = redis.call('GET', KEYS[1])
@@ -41,6 +47,16 @@ class _Held(Generic[V]):
     version: int
     read_at: float
     written_at: float
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """Give the block so long; raises DEADLINE_EXCEEDED."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise AppError(Reason.DEADLINE_EXCEEDED, "It took too long.") from error
 
 
 class LastKnown(Generic[V]):

@@ -11,6 +11,7 @@ from graph_svc.follows.counting import FollowCounts, counts_of, own_counts
 from graph_svc.follows.store import FollowGraph, FollowStore, Neighbour, Relation
 from svc_kit.caller import Caller
 from svc_kit.errors import AppError
+from svc_kit.last_known import TRUTH_S, within
 from svc_kit.paging import TokenSigner, page_size
 from svc_kit.transient import is_transient
 
@@ -78,7 +79,8 @@ class FollowQueries:
         """As `relations`; while truth can't be read, by the blocks that were last known. Raises UNAVAILABLE when those
         are not known either."""
         try:
-            return await self.relations(viewer_id, user_ids)
+            async with within(TRUTH_S):
+                return await self.relations(viewer_id, user_ids)
         except AppError as error:
             known = await self._blocks.relations(viewer_id, user_ids) if is_transient(error) else None
             if known is None:

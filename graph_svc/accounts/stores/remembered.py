@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from graph_svc.accounts.store import Account, Faces
 from svc_kit.errors import AppError
-from svc_kit.last_known import LastKnown
+from svc_kit.last_known import TRUTH_S, LastKnown, within
 from svc_kit.telemetry import log
 from svc_kit.transient import is_transient
 
@@ -23,7 +23,8 @@ class RememberedFaces:
 
     async def accounts(self, ids: Sequence[int]) -> dict[int, Account]:
         try:
-            found = await self._truth.accounts(ids)
+            async with within(TRUTH_S):
+                found = await self._truth.accounts(ids)
         except AppError as error:
             if not is_transient(error):
                 raise

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from media_svc.videos.store import VideoRow, VideoStore
 from svc_kit.errors import AppError
-from svc_kit.last_known import LastKnown
+from svc_kit.last_known import TRUTH_S, LastKnown, within
 from svc_kit.telemetry import log
 from svc_kit.transient import is_transient
 
@@ -23,7 +23,8 @@ class RememberedVideos:
 
     async def videos(self, ids: Sequence[int]) -> Sequence[VideoRow]:
         try:
-            rows = await self._store.videos(ids)
+            async with within(TRUTH_S):
+                rows = await self._store.videos(ids)
         except AppError as error:
             if not is_transient(error) or not ids:
                 raise
