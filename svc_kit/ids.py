@@ -15,6 +15,9 @@ EPOCH_MS = to_ms(datetime(2026, 1, 1, tzinfo=UTC))
 MAX_WORKER = 1023
 MAX_SEQUENCE = 4095
 MAX_SKEW_MS = 1000
+SPREAD = 1024
+"""A millisecond's first sequence is the one after the last, modulo this: were it always 0, all ids issued alone in their
+millisecond would fall into one bucket of `svc_kit.cache.bucket`, and so on one server of a cluster."""
 
 
 class IdGenerator:
@@ -35,7 +38,7 @@ class IdGenerator:
         if now < self._last_ms - MAX_SKEW_MS:
             raise unavailable("The clock went back; no ids are issued until it has caught up.")
         if now > self._last_ms:
-            self._last_ms, self._sequence = now, 0
+            self._last_ms, self._sequence = now, (self._sequence + 1) % SPREAD
         elif self._sequence < MAX_SEQUENCE:
             self._sequence += 1
         else:

@@ -90,6 +90,38 @@ async def test_a_killed_fan_out_goes_on_with_the_followers_that_are_left(bench: 
     assert not await bench.fanout.commands.run_next("me")
 
 
+async def test_of_a_killed_fan_out_at_most_one_window_is_done_again(bench: Bench) -> None:
+    fans = [FAN, *range(10, 21)]
+    for follower in fans:
+        bench.world.follow(follower, AUTHOR)
+        await newest(bench, follower)
+    pushed: list[int] = []
+
+    class Killed(RedisInboxStore):
+        async def push(self, post: Post, user_ids: Sequence[int]) -> int:
+            if len(pushed) == 5:
+                raise asyncio.CancelledError
+            pushed.extend(user_ids)
+            return await super().push(post, user_ids)
+
+    settings = fast_settings(fanout_window=5, follower_page=3)
+    store = Killed(bench.platform.cache, bench.world.clock, ttl_s=86400, entries=500)
+    jobs = SqlFanoutJobs(bench.context.db, bench.world.clock)
+    commands = FanoutCommands(bench.fanout.timelines, store, jobs, bench.world, settings, queued=lambda: None)
+    await FanoutEvents(commands).handle([event(1)])
+    with pytest.raises(asyncio.CancelledError):
+        await commands.run_next("killed")
+    assert pushed == fans[:5]
+    pushed.append(0)
+    bench.world.clock.advance(61)
+    assert await commands.run_next("me")
+    assert pushed == [*fans[:5], 0, *fans[5:]]
+    for follower in fans:
+        found = await inbox(bench, follower)
+        assert found is not None
+        assert [post.video_id for post in found.posts] == [5]
+
+
 async def test_followers_are_read_in_pages_so_memory_is_bounded(bench: Bench) -> None:
     for follower in range(10, 20):
         bench.world.follow(follower, AUTHOR)
