@@ -13,15 +13,20 @@ import anyio
 import numpy as np
 import pytest
 
+from rank_svc.scorers import wiring
 from rank_svc.scorers.encoding import encode_items
 from rank_svc.scorers.folder import VersionFolder
 from rank_svc.scorers.store import RANK_FEATURES, ItemBatch, ModelRepository, RankRows, Scorer, UserBatch
 from rank_svc.scorers.stores import SCHEMES, onnxruntime, triton
 from rank_svc.scorers.stores.triton_server import TritonServer, parse
 from rank_svc.scorers.trial import trial_videos
+from reelgraph.rank.v1 import ranking_pb2
+from reelgraph.rank.v1.features_pb2 import ViewerContext
 from svc_kit.backends import EngineUnusable, verify
 from svc_kit.errors import AppError, Reason
+from svc_kit.rpc.client import AS_SERVICE
 from tests.support.engines import servers
+from tests.support.rank import rank_bench
 from tests.support.triton import kill_what_runs, triton_url, unload_all
 
 NOBODY = "triton://:key@127.0.0.1:1"
@@ -286,6 +291,44 @@ async def test_a_folder_without_versions_is_named_and_migrate_puts_the_packaged_
     assert set(made) == {f"version base-1 of {tmp_path / 'new'}"}
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["base-1", "serving"]
     await verify("REELGRAPH_MODELS_URL", url, SCHEMES)
+
+
+@real
+async def test_a_promotion_under_calls_fails_none_and_mixes_no_versions(
+    server: str, tmp_path: Path, base_model: Path
+) -> None:
+    url = triton_url(tmp_path / "models", timeout_ms=30_000)
+    async with rank_bench(tmp_path, base_model, models_url=url) as bench:
+        await bench.tell(*(bench.story.published(i, tags=["cats"]) for i in range(1, 21)))
+        await bench.refresh()
+        add_version(tmp_path / "models", base_model, f"promoted-{abs(hash(tmp_path)):x}")
+        request = ranking_pb2.RankCandidatesRequest(viewer=ViewerContext(viewer_id=7), video_ids=range(1, 21))
+        versions: list[str] = []
+
+        async def ask() -> None:
+            while not versions or versions[-1] == "base-1":
+                answer = await bench.platform.peer.call(bench.ranking.RankCandidates, request, AS_SERVICE)
+                versions.append(answer.model_version)
+
+        await asyncio.gather(ask(), bench.refresh("rank.model"))
+        bench.clock.advance(120)
+        await bench.refresh("rank.model")
+
+        assert versions[-1].startswith("promoted-")
+        assert set(versions) <= {"base-1", versions[-1]}
+        await bench.service.checks["rank model"]()
+
+
+async def test_without_its_server_the_service_starts_on_the_packaged_version_and_says_so(
+    tmp_path: Path, base_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wiring, "PACKAGED", base_model)
+    async with rank_bench(tmp_path, base_model, models_url=f"{NOBODY}?repository={tmp_path / 'models'}") as bench:
+        await bench.refresh("rank.model")
+
+        assert (await bench.retrieve(ViewerContext())).model_version == "base-1"
+        with pytest.raises(AppError, match="model server"):
+            await bench.service.checks["rank model"]()
 
 
 async def test_a_server_out_of_reach_is_unavailable_with_a_hint(versions: Path) -> None:

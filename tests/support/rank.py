@@ -207,10 +207,12 @@ def write_base(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def rank_bench(folder: Path, model: Path, settings: RankSettings | None = None) -> AsyncIterator[RankBench]:
-    """A served rank service whose jobs the test runs by hand."""
+async def rank_bench(
+    folder: Path, model: Path, settings: RankSettings | None = None, models_url: str = "", wide_url: str = ""
+) -> AsyncIterator[RankBench]:
+    """A served rank service whose jobs the test runs by hand. `models_url`, `wide_url`: else the folder's own."""
     install_model(folder, model)
-    async with test_platform(folder) as platform, AsyncExitStack() as stack:
+    async with test_platform(folder, models_url=models_url, wide_url=wide_url) as platform, AsyncExitStack() as stack:
         await create_tables(platform, "rank", metadata)
         service = await rank_svc.build.build(platform, stack, settings)
         async with platform.serve(service) as channel:

@@ -126,11 +126,11 @@ class TritonRepository:
 
     async def check(self) -> None:
         try:
-            ready = await self._server.ready()
+            is_live = await self._server.is_live()
         except TritonError as error:
             raise unavailable("The model server can't be reached.") from error
-        if not ready:
-            raise unavailable("The model server is not ready.")
+        if not is_live:
+            raise unavailable("The model server is ending.")
 
     async def close(self) -> None:
         await self._server.close()

@@ -114,9 +114,9 @@ class TritonServer:
         answer = await self._ask(self._client.get_server_metadata, SHORT_S)
         return str(answer.version)
 
-    async def ready(self) -> bool:
-        """Whether it serves."""
-        return bool(await self._ask(self._client.is_server_ready, SHORT_S))
+    async def is_live(self) -> bool:
+        """Whether it serves. It calls itself `ready` only while no model at all is being loaded or unloaded."""
+        return bool(await self._ask(self._client.is_server_live, SHORT_S))
 
     async def is_ready(self, name: str) -> bool:
         """Whether it has the model. True also for one whose process died: only an inference tells."""
