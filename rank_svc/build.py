@@ -52,7 +52,7 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: RankSetting
 async def _wire(context: RankContext) -> list[Domain]:
     """Every domain; what one offers to another is passed on here."""
     models = await open_models(context)
-    features = open_features(context)
+    features = await open_features(context)
     retrieval = await build_retrieval(context, features, models)
     ranking = build_ranking(context, features, retrieval)
     return [build_features(context, features, retrieval.embeddings), retrieval, ranking]

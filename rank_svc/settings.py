@@ -29,6 +29,8 @@ class RankSettings(BaseSettings):
     feature_cache_s: float = Field(default=1.0, ge=0)
     """How old a video's features may be when they are read for ranking."""
     feature_cache_items: int = Field(default=50_000, ge=1)
+    history_days: int = Field(default=90, ge=1)
+    """A wide-row store forgets what a viewer did longer ago."""
 
     guaranteed_impressions: int = Field(default=100, ge=0)
     """A young video below this many counts as NEW."""

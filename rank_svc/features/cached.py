@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from rank_svc.features.store import BucketStats, FeatureStore, FeatureTx, VideoRecord, VideoState
+from rank_svc.features.store import BucketStats, FeatureStore, FeatureTx, VideoRecord, VideoState, Viewer
 from svc_kit.clock import Clock
 
 
@@ -58,6 +58,12 @@ class CachedFeatureStore:
 
     async def newest(self, limit: int) -> Sequence[int]:
         return await self._inner.newest(limit)
+
+    async def viewers(self, ids: Collection[int]) -> Mapping[int, Viewer]:
+        return await self._inner.viewers(ids)
+
+    async def changed_viewers(self, since: tuple[int, int], limit: int) -> Sequence[tuple[int, int]]:
+        return await self._inner.changed_viewers(since, limit)
 
     async def prune_claims(self, before_ms: int, limit: int) -> int:
         return await self._inner.prune_claims(before_ms, limit)

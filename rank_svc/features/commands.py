@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rank_svc.features.decay import DAY_MS
+from rank_svc.features.interactions import interaction_of
 from rank_svc.features.projection import COUNTED, HANDLERS, Batch, at_ms_of, counting_key, load, take_facts
-from rank_svc.features.store import FeatureStore, FeatureTx, VideoDirectory, Viewer
+from rank_svc.features.store import FeatureStore, FeatureTx, HistoryStore, VideoDirectory, Viewer
 from reelgraph.events.v1.event_pb2 import Event
 from svc_kit.clock import Clock, now_ms
 
@@ -18,8 +19,9 @@ PRUNE_BATCH = 5000
 class FeatureCommands:
     """Writes features from events, and makes them anew."""
 
-    def __init__(self, store: FeatureStore, clock: Clock) -> None:
+    def __init__(self, store: FeatureStore, histories: HistoryStore, clock: Clock) -> None:
         self._store = store
+        self._histories = histories
         self._clock = clock
 
     async def apply(self, events: Sequence[Event], *, anew: bool = False) -> None:
@@ -31,8 +33,10 @@ class FeatureCommands:
         if not known:
             return
         since = 0 if anew else now_ms(self._clock) - COUNTED_MS
+        counted = [e for e in known if e.WhichOneof("body") in COUNTED and at_ms_of(e) > since]
+        # First, for this may be done twice: were the counts first, a kill in between would leave the histories short.
+        changed = await self._write_histories(known, counted)
         async with self._store.begin() as tx:
-            counted = [e for e in known if e.WhichOneof("body") in COUNTED and at_ms_of(e) > since]
             fresh = await tx.claim({counting_key(event): at_ms_of(event) for event in counted}) if counted else set()
             batch = await load(tx, known)
             for event in known:
@@ -44,14 +48,23 @@ class FeatureCommands:
                     fresh.discard(key)
                 HANDLERS[body](batch, event, getattr(event, body))
             await self._store_batch(tx, batch)
+            await tx.touch_viewers(changed, now_ms(self._clock))
+
+    async def _write_histories(self, known: Sequence[Event], counted: Sequence[Event]) -> list[int]:
+        """Returns whose changed."""
+        made = [found for event in counted if (found := interaction_of(event)) is not None]
+        if made:
+            await self._histories.append(made)
+        for event in known:
+            if event.WhichOneof("body") == "account_deleted":
+                await self._histories.forget(event.account_deleted.account_id)
+        return sorted({viewer_id for viewer_id, _ in made})
 
     async def _store_batch(self, tx: FeatureTx, batch: Batch) -> None:
         now = now_ms(self._clock)
         if batch.touched:
             await tx.put_videos([replace(batch.videos[i], changed_at_ms=now) for i in sorted(batch.touched)])
         await tx.add(batch.changes)
-        if batch.interactions:
-            await tx.put_interactions(batch.interactions, now)
         if batch.told:
             await tx.put_viewers({i: batch.viewers[i] for i in batch.told}, now)
         for viewer_id in batch.forgotten:
@@ -75,6 +88,7 @@ class FeatureCommands:
 
     async def clear(self) -> None:
         """Forget all counts and histories; the videos stay, so that retrieval goes on."""
+        await self._histories.clear()
         async with self._store.begin() as tx:
             await tx.clear()
 

@@ -36,6 +36,30 @@ def merge(*histories: Iterable[Interaction], limit: int) -> tuple[Interaction, .
     return tuple(sorted(merged.values(), key=lambda i: (-i.at_ms, -i.video_id))[:limit])
 
 
+def lay(known: Interaction | None, now: Interaction) -> Interaction:
+    """What an event says, laid over what is known of its video: the latest watch, the highest version of a like, all
+    that was ever done. In whatever order and however often events are laid, the outcome is the same."""
+    if known is None:
+        return now
+    watch = now if now.watched_at_ms and now.watched_at_ms >= known.watched_at_ms else known
+    like = now if now.like_version > known.like_version else known
+    return replace(
+        known,
+        author_id=known.author_id or now.author_id,
+        watched_ms=watch.watched_ms,
+        duration_ms=watch.duration_ms,
+        skipped=watch.skipped,
+        watched_at_ms=watch.watched_at_ms,
+        at_ms=max(known.at_ms, now.at_ms),
+        liked=like.liked,
+        like_version=like.like_version,
+        completed=known.completed or now.completed,
+        not_interested=known.not_interested or now.not_interested,
+        shared=known.shared or now.shared,
+        commented=known.commented or now.commented,
+    )
+
+
 def _join(a: Interaction, b: Interaction) -> Interaction:
     later, earlier = (a, b) if a.at_ms >= b.at_ms else (b, a)
     watched = later if later.watched_ms or later.skipped else earlier

@@ -10,7 +10,7 @@ from typing import Any
 
 from rank_svc.features.decay import DAY_MS, HOUR_MS, heat_of, join
 from rank_svc.features.lengths import bucket_of
-from rank_svc.features.store import BucketStats, Changes, FeatureTx, Interaction, VideoFacts, VideoState, Viewer
+from rank_svc.features.store import BucketStats, Changes, FeatureTx, VideoFacts, VideoState, Viewer
 from reelgraph.events.v1.event_pb2 import Event
 from reelgraph.events.v1.video_pb2 import VideoFacts as VideoFactsMessage
 
@@ -26,7 +26,6 @@ class Batch:
     changes: Changes = field(default_factory=Changes)
     videos: dict[int, VideoState] = field(default_factory=dict)
     touched: set[int] = field(default_factory=set)
-    interactions: dict[tuple[int, int], Interaction] = field(default_factory=dict)
     viewers: dict[int, Viewer] = field(default_factory=dict)
     told: set[int] = field(default_factory=set)
     forgotten: list[int] = field(default_factory=list)
@@ -46,8 +45,8 @@ def at_ms_of(event: Event) -> int:
 
 
 async def load(tx: FeatureTx, events: Sequence[Event]) -> Batch:
-    """The rows that these events change, in three reads."""
-    videos, pairs, viewers = set(), set(), set()
+    """The rows that these events change, in two reads."""
+    videos, viewers = set(), set()
     for event in events:
         body: Any = getattr(event, event.WhichOneof("body") or "")
         kind = event.WhichOneof("body") or ""
@@ -55,15 +54,12 @@ async def load(tx: FeatureTx, events: Sequence[Event]) -> Batch:
             videos.add(body.video.video_id if hasattr(body, "video") else body.video_id)
         elif kind == "moderation_video_removed":
             videos.add(body.video_id)
-        elif kind in _INTERACTIVE:
-            viewer_id = body.author_id if kind == "engagement_comment_added" else body.user_id
-            pairs.add((viewer_id, body.video_id))
-            viewers.add(viewer_id)
+        elif kind in _WARMING:
+            viewers.add(body.user_id)
         elif kind == "account_interests_set":
             viewers.add(body.account_id)
     return Batch(
         videos=dict(await tx.videos(videos)) if videos else {},
-        interactions=dict(await tx.interactions(pairs)) if pairs else {},
         viewers=dict(await tx.viewers(viewers)) if viewers else {},
     )
 
@@ -134,15 +130,6 @@ def _watched(batch: Batch, event: Event, body: Any) -> None:
     bucket.watched_ms += watched
     bucket.ratio_sum += ratio
     _warm(batch, body.user_id, body.video_id, view_weight(watched, ratio), at)
-    _interact(
-        batch,
-        body.user_id,
-        Interaction(
-            *(body.video_id, body.author_id, watched, duration, at),
-            completed=body.completed,
-            skipped=body.skipped,
-        ),
-    )
 
 
 def view_weight(watched_ms: int, ratio: float) -> float:
@@ -163,52 +150,20 @@ def _warm(batch: Batch, viewer_id: int, video_id: int, weight: float, at_ms: int
             batch.changes.slices[video_id, name] = joined
 
 
-def _interact(batch: Batch, viewer_id: int, now: Interaction) -> None:
-    """Lay a new interaction over what is known; of an older one only the flags count."""
-    if not viewer_id:
-        return
-    key = (viewer_id, now.video_id)
-    known = batch.interactions.get(key)
-    if known is not None:
-        # Topics have no order between them: an older watch may come after a newer like, and is still the only one.
-        watch = now if now.duration_ms and (now.at_ms >= known.at_ms or not known.duration_ms) else known
-        now = replace(
-            known,
-            author_id=known.author_id or now.author_id,
-            watched_ms=watch.watched_ms,
-            duration_ms=watch.duration_ms,
-            skipped=watch.skipped,
-            at_ms=max(known.at_ms, now.at_ms),
-            completed=known.completed or now.completed,
-            not_interested=known.not_interested or now.not_interested,
-            shared=known.shared or now.shared,
-            commented=known.commented or now.commented,
-        )
-    batch.interactions[key] = now
-
-
 def _like(batch: Batch, event: Event, body: Any) -> None:
     liked = event.WhichOneof("body") == "engagement_video_liked"
     batch.changes.video(body.video_id).likes += 1 if liked else -1
     if liked:
         _warm(batch, body.user_id, body.video_id, LIKE_WEIGHT, at_ms_of(event))
-    key = (body.user_id, body.video_id)
-    known = batch.interactions.get(key)
-    if known is None or event.entity_version > known.like_version:
-        _interact(batch, body.user_id, Interaction(body.video_id, body.author_id, at_ms=at_ms_of(event)))
-        batch.interactions[key] = replace(batch.interactions[key], liked=liked, like_version=event.entity_version)
 
 
 def _shared(batch: Batch, event: Event, body: Any) -> None:
     batch.changes.video(body.video_id).shares += 1
     _warm(batch, body.user_id, body.video_id, SHARE_WEIGHT, at_ms_of(event))
-    _interact(batch, body.user_id, Interaction(body.video_id, body.author_id, at_ms=at_ms_of(event), shared=True))
 
 
 def _commented(batch: Batch, event: Event, body: Any) -> None:
     batch.changes.video(body.video_id).comments += 1
-    made = Interaction(body.video_id, body.video_author_id, at_ms=at_ms_of(event), commented=True)
-    _interact(batch, body.author_id, made)
 
 
 def _uncommented(batch: Batch, event: Event, body: Any) -> None:
@@ -217,8 +172,6 @@ def _uncommented(batch: Batch, event: Event, body: Any) -> None:
 
 def _refused(batch: Batch, event: Event, body: Any) -> None:
     batch.changes.video(body.video_id).not_interested += 1
-    made = Interaction(body.video_id, body.author_id, at_ms=at_ms_of(event), not_interested=True)
-    _interact(batch, body.user_id, made)
 
 
 def _served(batch: Batch, event: Event, body: Any) -> None:
@@ -269,4 +222,5 @@ HANDLERS: Mapping[str, Callable[[Batch, Event, Any], None]] = {
     "account_deleted": _gone,
 }
 
-_INTERACTIVE = frozenset(COUNTED) - {"engagement_comment_deleted", "feed_served", "follow_created", "follow_deleted"}
+# Whose language and region say where a video is warming.
+_WARMING = frozenset({"watch_recorded", "engagement_video_liked", "engagement_video_shared"})

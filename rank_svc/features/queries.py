@@ -53,7 +53,7 @@ class FeatureQueries:
     async def viewers(self, ids: Sequence[int]) -> tuple[list[Described], str]:
         """Known viewers in the order asked, and the model version of their vectors."""
         histories = await self._histories.histories(ids, MAX_HISTORY)
-        told = await self._histories.viewers(ids)
+        told = await self._store.viewers(ids)
         known = [i for i in dict.fromkeys(ids) if i in histories or i in told]
         version = self._embeddings.version()
         vectors = await self._embeddings.viewer_vectors(known)

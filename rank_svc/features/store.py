@@ -115,6 +115,8 @@ class Interaction:
     commented: bool = False
     like_version: int = 0
     """Entity version of the like."""
+    watched_at_ms: int = 0
+    """Of the latest watch; 0: none, or not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +164,6 @@ class FeatureTx(Protocol):
         """Add to counts and heats. A count may be below zero in between; it is never read so."""
         ...
 
-    async def interactions(self, pairs: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], Interaction]:
-        """Of (viewer, video) pairs, those that are known."""
-        ...
-
-    async def put_interactions(self, rows: Mapping[tuple[int, int], Interaction], now_ms: int) -> None:
-        """Insert or replace by (viewer, video), keep the MAX_HISTORY newest of each viewer, mark them as changed."""
-        ...
-
     async def viewers(self, ids: Collection[int]) -> Mapping[int, Viewer]:
         """Known viewers."""
         ...
@@ -178,8 +172,12 @@ class FeatureTx(Protocol):
         """Insert or replace, and mark them as changed."""
         ...
 
+    async def touch_viewers(self, ids: Collection[int], now_ms: int) -> None:
+        """Mark viewers as changed, for their history has."""
+        ...
+
     async def forget_viewer(self, viewer_id: int, now_ms: int) -> None:
-        """Drop all that is known of a viewer; only that they changed stays, so that replicas forget them too."""
+        """Drop what a viewer told; only that they changed stays, so that replicas forget them too."""
         ...
 
     async def clear(self) -> None:
@@ -223,24 +221,38 @@ class FeatureStore(Protocol):
         """Servable videos, newest first."""
         ...
 
+    async def viewers(self, ids: Collection[int]) -> Mapping[int, Viewer]:
+        """What known viewers told."""
+        ...
+
+    async def changed_viewers(self, since: tuple[int, int], limit: int) -> Sequence[tuple[int, int]]:
+        """(changed_at_ms, viewer) above `since`, in this order."""
+        ...
+
     async def prune_claims(self, before_ms: int, limit: int) -> int:
         """Remove at most `limit` claims of a time before `before_ms`, which may be claimed again then; how many."""
         ...
 
 
 class HistoryStore(Protocol):
-    """Histories of viewers: wide rows, one a viewer."""
+    """Histories of viewers (wide rows: partition viewer and time, newest first). An adapter may forget what is older
+    than it keeps. Raises UNAVAILABLE."""
+
+    async def append(self, made: Sequence[tuple[int, Interaction]]) -> None:
+        """Add what single events say, by viewer, in any order: a video's are laid over one another (`history.lay`).
+        Durable on return; adding again changes nothing."""
+        ...
 
     async def histories(self, viewer_ids: Collection[int], limit: int) -> Mapping[int, Sequence[Interaction]]:
-        """Newest first, at most `limit` of each; unknown viewers are left out."""
+        """Newest first, each video once, at most `limit` of each; unknown viewers are left out."""
         ...
 
-    async def viewers(self, ids: Collection[int]) -> Mapping[int, Viewer]:
-        """Known viewers."""
+    async def forget(self, viewer_id: int) -> None:
+        """Drop a viewer's history."""
         ...
 
-    async def changed_viewers(self, since: tuple[int, int], limit: int) -> Sequence[tuple[int, int]]:
-        """(changed_at_ms, viewer) above `since`, in this order."""
+    async def clear(self) -> None:
+        """Drop all histories: the beginning of a rebuild."""
         ...
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from rank_svc.context import Domain, RankContext
 from rank_svc.features.cached import CachedFeatureStore
@@ -36,16 +38,40 @@ class Features:
     histories: HistoryStore
     commands: FeatureCommands
     surroundings: Surroundings
+    check: Callable[[], Awaitable[None]]
+    """Raises UNAVAILABLE when histories can't be read."""
 
 
-def open_features(context: RankContext) -> Features:
+class OpenHistories(HistoryStore, Protocol):
+    """An opened store of histories."""
+
+    async def check(self) -> None:
+        """Raises UNAVAILABLE when it can't be read."""
+
+    async def close(self) -> None:
+        """Let go of it."""
+
+
+async def open_features(context: RankContext) -> Features:
     """The stores, and what writes them."""
     settings, platform = context.settings, context.platform
-    wide = platform.settings.wide_url
-    sql = resolve("REELGRAPH_WIDE_URL", wide, SCHEMES).open(context.db) if wide else SqlFeatureStore(context.db)
+    sql, histories = SqlFeatureStore(context.db), await _open_histories(context)
     cached = CachedFeatureStore(sql, platform.clock, ttl_s=settings.feature_cache_s, most=settings.feature_cache_items)
-    commands = FeatureCommands(sql, platform.clock)
-    return Features(cached, sql, sql, commands, Surroundings(commands, platform.clock))
+    commands = FeatureCommands(sql, histories, platform.clock)
+    return Features(cached, sql, histories, commands, Surroundings(commands, platform.clock), histories.check)
+
+
+async def _open_histories(context: RankContext) -> OpenHistories:
+    """The histories that `REELGRAPH_WIDE_URL` names; without one, in the service's own database."""
+    own_url = context.platform.settings.service_db_url("rank")
+    url = context.platform.settings.wide_url or own_url
+    opened: OpenHistories = await resolve("REELGRAPH_WIDE_URL", url, SCHEMES).open(
+        *(url, context.db if url == own_url else None),
+        clock=context.platform.clock,
+        keep_days=context.settings.history_days,
+    )
+    context.stack.push_async_callback(opened.close)
+    return opened
 
 
 def build_features(context: RankContext, features: Features, embeddings: Embeddings) -> Domain:
@@ -68,5 +94,6 @@ def build_features(context: RankContext, features: Features, embeddings: Embeddi
             Job(name, every(platform.clock, FLUSH_S, features.surroundings.flush, name), local=True),
         ],
         prunes=[features.commands.prune],
+        checks={"viewer histories": features.check},
         rebuilds={"features": FeatureRebuild(features.commands, directory, platform.bus).run},
     )

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import numpy as np
 
 from rank_svc.features.history import loved
-from rank_svc.features.store import FeatureStore, HistoryStore, Interaction, VideoState
+from rank_svc.features.store import FeatureStore, Interaction, VideoState
 from rank_svc.retrieval.replica import Replica, Serving
 from rank_svc.retrieval.store import Floats, VectorIndex
 from rank_svc.retrieval.taste import Tastes
@@ -67,7 +67,6 @@ class Refresh:
         replica: Replica,
         tastes: Tastes,
         features: FeatureStore,
-        histories: HistoryStore,
         models: ModelRepository,
         record_serving: Callable[[str], Awaitable[bool]],
         open_index: OpenIndex,
@@ -77,7 +76,6 @@ class Refresh:
         self._replica = replica
         self._tastes = tastes
         self._features = features
-        self._histories = histories
         self._models = models
         self._record_serving = record_serving
         self._open_index = open_index
@@ -139,7 +137,7 @@ class Refresh:
     async def _take_changed_viewers(self) -> int:
         cursor, count = (self._viewers_at - int(self._settings.refresh_overlap_s * 1000), -1), 0
         while True:
-            page = await self._histories.changed_viewers(cursor, VIEWERS_PAGE)
+            page = await self._features.changed_viewers(cursor, VIEWERS_PAGE)
             news = {i: at for at, i in page if self._viewer_changes.get(i) != at}
             await self._take_viewers(list(news))
             self._viewer_changes |= news

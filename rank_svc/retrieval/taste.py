@@ -88,7 +88,7 @@ class Tastes:
             return (), Viewer()
         try:
             histories = await self._histories.histories([viewer_id], HISTORY)
-            told = await self._histories.viewers([viewer_id])
+            told = await self._features.viewers([viewer_id])
         except AppError as error:
             _log.warning("history not read", reason=error.reason, error=error.message)
             return (), Viewer()
@@ -128,7 +128,7 @@ class Tastes:
     async def many(self, serving: Serving, ids: Sequence[int]) -> Mapping[int, tuple[Floats, Sequence[Interaction]]]:
         """Vectors and histories of stored viewers of whom something is known."""
         histories = await self._histories.histories(ids, HISTORY)
-        told = await self._histories.viewers(ids)
+        told = await self._features.viewers(ids)
         known = [i for i in ids if i in histories or (i in told and told[i].interests)]
         if not known:
             return {}

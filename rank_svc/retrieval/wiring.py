@@ -42,7 +42,7 @@ async def build_retrieval(context: RankContext, features: Features, models: Mode
     context.stack.push_async_callback(lambda: close_serving(replica.serving))
     tastes = Tastes(replica, features.store, features.histories, clock)
     refresh = Refresh(
-        *(replica, tastes, features.store, features.histories, models.repository),
+        *(replica, tastes, features.store, models.repository),
         *(models.commands.record_serving, open_index, clock, settings),
     )
     pools = Pools(features.store, clock, settings)

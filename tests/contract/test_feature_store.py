@@ -1,4 +1,4 @@
-"""The contract of features and histories."""
+"""The contract of `rank_svc.features.store.FeatureStore`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import pytest
 
 from rank_svc.features.decay import DAY_MS, HOUR_MS, heat_of, join, sum_at
 from rank_svc.features.store import (
-    MAX_HISTORY,
     BucketStats,
     Changes,
-    Interaction,
     VideoFacts,
     VideoState,
     VideoStats,
@@ -152,39 +150,21 @@ async def test_only_servable_videos_are_popular_young_or_newest(store: SqlFeatur
     assert await store.newest(1) == [1]
 
 
-async def test_a_history_is_newest_first_and_keeps_so_many(store: SqlFeatureStore) -> None:
-    made = {(1, i): Interaction(i, 7, 10, 20, at_ms=i, liked=i % 2 == 0) for i in range(1, MAX_HISTORY + 31)}
-    async with store.begin() as tx:
-        await tx.put_interactions(made, NOW)
-        await tx.put_interactions({(2, 5): Interaction(5, completed=True)}, NOW + 1)
-
-    found = await store.histories([1, 2, 3], MAX_HISTORY * 2)
-
-    assert [i.video_id for i in found[1]] == list(range(MAX_HISTORY + 30, 30, -1))
-    assert found[1][0] == made[1, MAX_HISTORY + 30]
-    assert found[2] == [Interaction(5, completed=True)]
-    assert set(found) == {1, 2}
-    assert len((await store.histories([1], 3))[1]) == 3
-    assert await store.changed_viewers((0, -1), 9) == [(NOW, 1), (NOW + 1, 2)]
-
-
 async def test_what_a_viewer_told_stays_when_their_history_changes(store: SqlFeatureStore) -> None:
     told = Viewer(("cats", "日本"), 4, "de", "AT", -11)
     async with store.begin() as tx:
         await tx.put_viewers({1: told}, NOW)
-        await tx.put_interactions({(1, 5): Interaction(5)}, NOW + 5)
+        await tx.touch_viewers([1, 5], NOW + 5)
 
-    assert await store.viewers([1, 2]) == {1: told}
-    assert await store.changed_viewers((NOW, 1), 9) == [(NOW + 5, 1)]
+    assert await store.viewers([1, 2, 5]) == {1: told, 5: Viewer()}
+    assert await store.changed_viewers((NOW, 1), 9) == [(NOW + 5, 1), (NOW + 5, 5)]
 
 
-async def test_a_forgotten_viewer_has_no_history_and_is_marked_as_changed(store: SqlFeatureStore) -> None:
+async def test_a_forgotten_viewer_told_nothing_and_is_marked_as_changed(store: SqlFeatureStore) -> None:
     async with store.begin() as tx:
         await tx.put_viewers({1: Viewer(("cats",), 4, "de", "AT", 2)}, NOW)
-        await tx.put_interactions({(1, 5): Interaction(5), (2, 5): Interaction(5)}, NOW)
         await tx.forget_viewer(1, NOW + 9)
 
-    assert set(await store.histories([1, 2], 9)) == {2}
     assert (await store.viewers([1]))[1].interests == ()
     assert (NOW + 9, 1) in await store.changed_viewers((0, -1), 9)
 
@@ -194,11 +174,10 @@ async def test_clearing_leaves_the_videos_alone(store: SqlFeatureStore) -> None:
     await add(store, Changes(videos={1: VideoStats(views=2)}, slices={(1, "*"): 1.0}, followers={7: 1}))
     async with store.begin() as tx:
         await tx.claim({1: NOW})
-        await tx.put_interactions({(1, 5): Interaction(5)}, NOW)
         await tx.clear()
 
     (record,) = (await store.read([1])).values()
     assert (record.stats, record.author_followers) == (VideoStats(), 0)
-    assert await store.popular("*", 5) == [] and await store.histories([1], 5) == {}
+    assert await store.popular("*", 5) == []
     async with store.begin() as tx:
         assert await tx.claim({1: NOW}) == {1}

@@ -157,7 +157,7 @@ async def test_a_watch_that_comes_after_a_newer_like_is_still_the_watch(bench: R
     watch = s.watched(1, 1, ago_s=5)
     await bench.tell(s.published(1), s.liked(1, 1), watch)
 
-    ((_, _, _, watched_ms, duration_ms, *_, like_version),) = (await rows(bench, t.viewer_history))["viewer_history"]
+    ((_, _, _, watched_ms, duration_ms, *_, like_version, _),) = (await rows(bench, t.viewer_history))["viewer_history"]
 
     assert (watched_ms, duration_ms, like_version) == (10_000, 10_000, 1)
 

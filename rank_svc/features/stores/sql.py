@@ -1,4 +1,4 @@
-"""Features in the service's own database: the embedded adapter, and that of any SQL server."""
+"""Counts, rates and what viewers told, in the service's own database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, or_, select
 
-from rank_svc.features.store import BucketStats, FeatureTx, Interaction, VideoRecord, VideoState, Viewer
+from rank_svc.features.store import BucketStats, FeatureTx, VideoRecord, VideoState, Viewer
 from rank_svc.features.stores import rows as mapping
 from rank_svc.features.stores import tables as t
 from rank_svc.features.stores.sql_tx import SqlFeatureTx, chunks
@@ -16,7 +16,7 @@ from svc_kit.db import Database
 
 
 class SqlFeatureStore:
-    """See `FeatureStore` and `HistoryStore`."""
+    """See `FeatureStore`."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -86,17 +86,6 @@ class SqlFeatureStore:
         query = select(v.video_id).where(v.servable).order_by(v.published_at_ms.desc(), v.video_id.desc())
         return [row["video_id"] for row in await self._rows(query.limit(limit))]
 
-    async def histories(self, viewer_ids: Collection[int], limit: int) -> Mapping[int, Sequence[Interaction]]:
-        h = t.viewer_history
-        found: dict[int, list[Interaction]] = {}
-        for some in chunks(sorted(viewer_ids)):
-            query = select(h).where(h.c.viewer_id.in_(some))
-            for row in await self._rows(query.order_by(h.c.viewer_id, h.c.at_ms.desc(), h.c.video_id.desc())):
-                history = found.setdefault(row["viewer_id"], [])
-                if len(history) < limit:
-                    history.append(mapping.interaction(row))
-        return found
-
     async def viewers(self, ids: Collection[int]) -> Mapping[int, Viewer]:
         rows = await self._rows(select(t.viewers).where(t.viewers.c.viewer_id.in_(list(ids))))
         return {row["viewer_id"]: mapping.viewer(row) for row in rows}
@@ -110,8 +99,3 @@ class SqlFeatureStore:
 
 def _after(time: Any, key: Any, since: tuple[int, int]) -> ColumnElement[bool]:
     return or_(time > since[0], (time == since[0]) & (key > since[1]))
-
-
-def open(db: Database) -> SqlFeatureStore:
-    """The feature store in `db`."""
-    return SqlFeatureStore(db)

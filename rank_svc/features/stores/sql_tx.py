@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Table, and_, delete, func, or_, select, update
+from sqlalchemy import Table, and_, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rank_svc.features.decay import join
-from rank_svc.features.store import MAX_HISTORY, Changes, Interaction, VideoState, Viewer
+from rank_svc.features.store import Changes, VideoState, Viewer
 from rank_svc.features.stores import rows as mapping
 from rank_svc.features.stores import tables as t
 from svc_kit.db import Database, insert_new, upsert
@@ -79,42 +79,16 @@ class SqlFeatureTx:
             keys = [dict(zip(key, values, strict=True)) for values in some]
             await self._connection.execute(upsert(self._db, table, keys, key=key))
             columns = [table.c[name] for name in key]
-            query = select(table).where(_among(columns, some)).order_by(*columns).with_for_update()
+            query = select(table).where(among(columns, some)).order_by(*columns).with_for_update()
             result = (await self._connection.execute(query)).mappings().all()
             rows = [_sum(dict(row), added[tuple(row[name] for name in key)]) for row in result]
             await self._put(table, rows, key)
 
-    async def interactions(self, pairs: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], Interaction]:
-        h, found = t.viewer_history, {}
-        for some in chunks(pairs):
-            query = select(h).where(_among([h.c.viewer_id, h.c.video_id], some))
-            for row in (await self._connection.execute(query)).mappings():
-                found[row["viewer_id"], row["video_id"]] = mapping.interaction(row)
-        return found
-
-    async def put_interactions(self, rows: Mapping[tuple[int, int], Interaction], now_ms: int) -> None:
-        written = [mapping.interaction_row(viewer, made) for (viewer, _), made in sorted(rows.items(), key=_first)]
-        await self._put(t.viewer_history, written, ("viewer_id", "video_id"))
-        ids = sorted({viewer for viewer, _ in rows})
-        for viewer_id in ids:
-            await self._trim(viewer_id)
-        fresh = [mapping.viewer_row(i, Viewer(), now_ms) for i in ids]
+    async def touch_viewers(self, ids: Collection[int], now_ms: int) -> None:
+        fresh = [mapping.viewer_row(i, Viewer(), now_ms) for i in sorted(ids)]
         for some in chunks(fresh):
             statement = upsert(self._db, t.viewers, some, key=("viewer_id",), update=("changed_at_ms",))
             await self._connection.execute(statement)
-
-    async def _trim(self, viewer_id: int) -> None:
-        h = t.viewer_history.c
-        count = await self._connection.scalar(
-            select(func.count()).select_from(t.viewer_history).where(h.viewer_id == viewer_id)
-        )
-        if count is None or count <= MAX_HISTORY:
-            return
-        oldest = select(h.video_id).where(h.viewer_id == viewer_id).order_by(h.at_ms, h.video_id)
-        dropped = (await self._connection.scalars(oldest.limit(count - MAX_HISTORY))).all()
-        await self._connection.execute(
-            delete(t.viewer_history).where(h.viewer_id == viewer_id, h.video_id.in_(dropped))
-        )
 
     async def viewers(self, ids: Collection[int]) -> Mapping[int, Viewer]:
         found: dict[int, Viewer] = {}
@@ -128,7 +102,6 @@ class SqlFeatureTx:
         await self._put(t.viewers, rows, ("viewer_id",))
 
     async def forget_viewer(self, viewer_id: int, now_ms: int) -> None:
-        await self._connection.execute(delete(t.viewer_history).where(t.viewer_history.c.viewer_id == viewer_id))
         # The row stays, empty: replicas learn from its change that the viewer is gone.
         await self._connection.execute(
             update(t.viewers)
@@ -137,22 +110,18 @@ class SqlFeatureTx:
         )
 
     async def clear(self) -> None:
-        for table in (t.video_stats, t.video_slices, t.length_buckets, t.author_stats, t.viewer_history):
+        for table in (t.video_stats, t.video_slices, t.length_buckets, t.author_stats):
             await self._connection.execute(delete(table))
         # Where viewers are is told by no event.
         await self._connection.execute(update(t.viewers).values(interests="[]", interests_version=0))
         await self._connection.execute(delete(t.counted_events))
 
 
-def _first(item: tuple[tuple[int, int], Interaction]) -> tuple[int, int]:
-    return item[0]
-
-
 def _as_dict(stats: Any) -> dict[str, Any]:
     return {f.name: getattr(stats, f.name) for f in fields(stats)}
 
 
-def _among(columns: Sequence[Any], keys: Sequence[tuple[Any, ...]]) -> Any:
+def among(columns: Sequence[Any], keys: Sequence[tuple[Any, ...]]) -> Any:
     """Rows whose `columns` equal one of `keys`, without row values, which not every dialect has an index for."""
     if len(columns) == 1:
         return columns[0].in_([key[0] for key in keys])

@@ -79,6 +79,7 @@ viewer_history = Table(
         for name in ("liked", "completed", "skipped", "not_interested", "shared", "commented")
     ),
     Column("like_version", BigInteger, nullable=False),
+    _count("watched_at_ms"),
 )
 Index("viewer_history_by_time", viewer_history.c.viewer_id, viewer_history.c.at_ms)
 
