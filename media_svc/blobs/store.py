@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,8 +128,9 @@ class BlobStore(Protocol):
         """What is known of a blob; None when there is none, or the key is no valid one."""
         ...
 
-    def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes from `start`, `length` of them or all, in pieces of at most 1 MiB. Raises `NoSuchBlob`."""
+    def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+        """The bytes from `start`, `length` of them or all, in pieces of at most 1 MiB; close it when you stop before
+        the end. Raises `NoSuchBlob`."""
         ...
 
     async def sign_read(self, key: str, media_type: str, lasting_s: int) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
 
-from media_svc.blobs.blocks import blocks_of
+from media_svc.blobs.blocks import batches_of
 from media_svc.blobs.store import BlobStore, NoSuchParts
 from media_svc.jobs.runner import Retry, Stale
 from media_svc.jobs.store import Job
@@ -22,7 +22,7 @@ from svc_kit.clock import Clock, now_ms
 
 _TOLD_BYTES = 64 << 20
 """How much is verified between two reports of progress."""
-_BLOCK_BYTES = 2 << 20
+_BATCH_BYTES = 4 << 20
 
 
 class _Refused(Exception):
@@ -105,12 +105,12 @@ class UploadVerifier:
         return await self._link(job, upload, avatar)
 
     async def _digest(self, upload: UploadRow) -> str:
-        """The blob's SHA-256 as it streams by, hashed on a thread, a block at a time; tells how far it is."""
+        """The blob's SHA-256 as it streams by, hashed on a thread; tells how far it is."""
         digest, done, told = hashlib.sha256(), 0, 0
-        async with aclosing(blocks_of(self._blobs.read(upload.blob_key), _BLOCK_BYTES)) as blocks:
-            async for block in blocks:
-                await anyio.to_thread.run_sync(digest.update, block, limiter=self._threads)
-                done += len(block)
+        async with aclosing(self._blobs.read(upload.blob_key)) as chunks:
+            async for pieces in batches_of(chunks, _BATCH_BYTES):
+                await anyio.to_thread.run_sync(_update, digest, pieces, limiter=self._threads)
+                done += sum(map(len, pieces))
                 if done - told >= _TOLD_BYTES and done < upload.size_bytes:
                     told = done
                     await self._store.set_progress_percent(upload.id, min(99, done * 100 // upload.size_bytes))
@@ -174,3 +174,8 @@ def _check_kind(upload: UploadRow, known: SetRow | None) -> None:
     if known.is_image:
         raise _Refused("NOT_A_VIDEO", "The file is an image, not a video.")
     raise _Refused("NOT_AN_IMAGE", "The file is a video, not an image.")
+
+
+def _update(digest: hashlib._Hash, pieces: Sequence[bytes]) -> None:
+    for piece in pieces:
+        digest.update(piece)

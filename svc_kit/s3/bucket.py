@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,6 +81,8 @@ class Bucket:
 
     async def credentials(self) -> ReadOnlyCredentials:
         """Credentials that are good now: those of a role change."""
+        if self.address.access_key:
+            return ReadOnlyCredentials(self.address.access_key, self.address.secret_key, None)
         with s3_errors():
             async with asyncio.timeout(CALL_S):
                 return await self._credentials.get_frozen_credentials()
@@ -130,7 +132,7 @@ class Bucket:
             raise
         return S3Object(key, found["ContentLength"], untagged(found["ETag"]), at_ms(found["LastModified"]))
 
-    async def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+    async def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes from `start`, `length` of them or all, in pieces of at most `READ_BYTES`. Nothing when there are
         none from `start` on. Raises `S3Refused` with `is_missing`."""
         wanted: dict[str, Any] = {}

@@ -196,7 +196,7 @@ async def test_a_read_that_is_given_up_half_way_leaves_the_store_usable(store: B
     for _ in range(100):
         blocks = store.read("k")
         assert await anext(blocks)
-        await blocks.aclose()  # type: ignore[attr-defined]
+        await blocks.aclose()
     assert len(await _all(store, "k", 0, 10)) == 10
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import struct
 import subprocess
@@ -229,3 +230,18 @@ async def _check_refusals(http: httpx.AsyncClient, base: str, hls_url: str) -> N
     forged = hls_url.replace("/v/", "/v/x", 1)
     answer = await http.get(forged)
     assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+
+
+async def test_digests_that_come_with_a_later_beginning_hold_from_then_on(place: Place) -> None:
+    data = os.urandom(place.part_bytes + 1000)
+    digests = [hashlib.sha256(part).hexdigest() for part in (data[: place.part_bytes], data[place.part_bytes :])]
+    async with place.bench(work=False) as bench:
+        upload = await bench.begin(1, data)
+        await bench.send(upload, data, [2])
+        again = await bench.begin(1, data, part_sha256=digests)
+        assert again.id == upload.id
+        wrong = await bench.put(again.parts[1], os.urandom(1000))
+        assert 400 <= wrong.status_code < 500
+        await bench.send(again, data)
+        assert all(part.received for part in (await bench.get(1, upload.id)).parts)
+        assert (await bench.complete(1, again)).state == UploadState.UPLOAD_STATE_VERIFYING

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 
 from media_svc.blobs.open_context import BlobContext
@@ -130,10 +130,11 @@ class S3BlobStore:
         found = await self._bucket.head(key) if is_key(key) else None
         return None if found is None else _stat(found)
 
-    async def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+    async def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
         try:
-            async for piece in self._bucket.read(_checked(key), start, length):
-                yield piece
+            async with aclosing(self._bucket.read(_checked(key), start, length)) as pieces:
+                async for piece in pieces:
+                    yield piece
         except S3Refused as refused:
             if refused.is_missing:
                 raise NoSuchBlob(key) from None
@@ -147,7 +148,7 @@ class S3BlobStore:
         stat = await self.stat(key)
         if stat is None:
             raise NoSuchBlob(key)
-        async with self._scratch.copy(stat.size_bytes, self.read(key)) as path:
+        async with aclosing(self.read(key)) as pieces, self._scratch.copy(stat.size_bytes, pieces) as path:
             yield path
 
     async def delete(self, key: str) -> None:
