@@ -47,10 +47,10 @@ class TritonPythonModel:
             pb_utils.InferenceResponse(
                 [
                     pb_utils.Tensor(name, np.ascontiguousarray(answer[end - count : end]))
-                    for name, answer in zip(self._outputs, answers)
+                    for name, answer in zip(self._outputs, answers, strict=True)
                 ]
             )
-            for end, count in zip(ends, rows)
+            for end, count in zip(ends, rows, strict=True)
         ]
 
 
@@ -67,9 +67,10 @@ def _check(what, configured, found):
         raise pb_utils.TritonModelException(f"the model's {what}s are {wanted}; the configuration has {given}")
     for value in configured:
         model = by_name[value["name"]]
-        dims = value.get("reshape", {}).get("shape", value["dims"]) if "reshape" in value else value["dims"]
+        # An empty shape, for columns, is left out of the JSON.
+        dims = value["reshape"].get("shape", []) if "reshape" in value else value["dims"]
         same = len(model.shape) == len(dims) + 1 and all(
-            not isinstance(size, int) or int(dim) in (-1, size) for size, dim in zip(model.shape[1:], dims)
+            not isinstance(size, int) or int(dim) in (-1, size) for size, dim in zip(model.shape[1:], dims, strict=True)
         )
         if not same or _TYPES.get(value["data_type"]) != model.type:
             raise pb_utils.TritonModelException(
