@@ -16,8 +16,8 @@ MAX_WORKER = 1023
 MAX_SEQUENCE = 4095
 MAX_SKEW_MS = 1000
 SPREAD = 1024
-"""A millisecond's first sequence is the one after the last, modulo this: were it always 0, all ids issued alone in their
-millisecond would fall into one bucket of `svc_kit.cache.bucket`, and so on one server of a cluster."""
+"""A millisecond's first sequence is the one after the last, modulo this: were it always 0, all ids issued alone in
+their millisecond would fall into one bucket of `svc_kit.cache.bucket`, and so on one server of a cluster."""
 
 
 class IdGenerator:

@@ -213,7 +213,9 @@ class SnapshotStore(Protocol):
         ...
 
     async def save(self, owner: str, snapshot: StoredSnapshot, *, expected: int, current: bool) -> bool:
-        """Store if the version that is there is `expected`, or none is there; atomic. False: somebody else was faster.
+        """Store if no version above `expected` is there; atomic. False: somebody else was faster. One below is what a
+        cache has that was away while its callers went on from memory: it is replaced.
+
         `current`: it becomes the owner's newest; the oldest beyond a limit are removed."""
         ...
 

@@ -39,6 +39,12 @@ async def test_what_was_saved_is_there_and_belongs_to_its_owner(store: SnapshotS
     assert await store.get("u99", "a") is None
 
 
+async def test_a_cache_that_missed_saves_takes_the_next_one(store: SnapshotStore) -> None:
+    await store.save("u1", snapshot("a", 5), expected=0, current=True)
+    assert await store.save("u1", snapshot("a", 9), expected=7, current=False)
+    assert await store.get("u1", "a") == snapshot("a", 9)
+
+
 async def test_only_the_expected_version_is_replaced(store: SnapshotStore) -> None:
     await store.save("u1", snapshot("a", 5), expected=0, current=True)
     assert not await store.save("u1", snapshot("a", 9), expected=4, current=False)

@@ -10,7 +10,7 @@ from svc_kit.cache import Cache, Script, Word, bucket, cache_errors
 # KEYS: the list of the owner's snapshots, newest first; the snapshot. The removed ones share the hash tag.
 _SAVE = Script("""
 local version = redis.call('HGET', KEYS[2], 'v')
-if version and version ~= ARGV[1] then return 0 end
+if version and tonumber(version) > tonumber(ARGV[1]) then return 0 end
 redis.call('HSET', KEYS[2], 'v', ARGV[2], 'd', ARGV[3])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 if ARGV[5] == '1' then
