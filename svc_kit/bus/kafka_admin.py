@@ -32,6 +32,7 @@ OLDEST_VERSION = (2, 5)
 """The first whose producers come back from a lost sequence number without losing order."""
 MAX_WAITING = 256
 RETRY_S = 0.1
+LED_MS = 60_000
 
 
 class Admin:
@@ -177,15 +178,9 @@ def make_topics(client: Any, settings: KafkaSettings) -> None:
         with contextlib.suppress(driver.TopicAlreadyExistsError):
             client.create_topics(new)
         client.wait_for_topics(list(new))
-
-
-def _both_ends(client: Any, partitions: Sequence[TopicPartition]) -> tuple[dict[Any, int], dict[Any, int]]:
-    """First and next offset of each partition."""
-    first, following = (
-        client.list_partition_offsets(dict.fromkeys(partitions, spec))
-        for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
-    )
-    return {p: it.offset for p, it in first.items()}, {p: it.offset for p, it in following.items()}
+        # Known is not yet led: the first to ask would be told to go elsewhere.
+        first = {TopicPartition(name, part): OffsetSpec.LATEST for name in new for part in range(number)}
+        client.list_partition_offsets(first, timeout_ms=LED_MS)
 
 
 def ends(positions: Sequence[Position]) -> Callable[[Any, KafkaSettings], Mapping[Position, int]]:
@@ -205,9 +200,11 @@ def lag(group: str, positions: Sequence[Position]) -> Callable[[Any, KafkaSettin
     def lag(client: Any, settings: KafkaSettings) -> int:
         partitions = [TopicPartition(settings.topic(topic), part) for topic, part in positions]
         committed = _committed(client, settings.group(group), partitions)
-        first, following = _both_ends(client, partitions)
+        found = client.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST)) if partitions else {}
+        ahead = {p: it.offset for p, it in found.items() if it.offset > committed.get(p, 0)}
         # What retention has removed is not ahead of anybody.
-        return sum(max(0, following[p] - max(committed.get(p, 0), first[p])) for p in partitions)
+        first = client.list_partition_offsets(dict.fromkeys(ahead, OffsetSpec.EARLIEST)) if ahead else {}
+        return sum(max(0, end - max(committed.get(p, 0), first[p].offset)) for p, end in ahead.items())
 
     return lag
 

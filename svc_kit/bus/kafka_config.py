@@ -21,6 +21,8 @@ MAX_MESSAGE_BYTES = MAX_PAYLOAD_BYTES + 65_536
 BOOTSTRAP_S = 4.0
 """Less than the 5 s within which an engine is found unusable."""
 DEAD_LETTERS = "dead-letters"
+SCHEMES = {"kafka": False, "kafka+ssl": True}
+"""Whether the connection is by TLS."""
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
@@ -107,14 +109,14 @@ def settings_of(url: str) -> KafkaSettings:
     except ValueError as error:
         raise ValueError(f"bus URL {without_secret(url)}: {error}") from None
     known |= {name: options.pop(name) for name in _TEXTS if name in options}
-    if options or not servers or "/" in servers:
+    if options or not servers or "/" in servers or scheme not in SCHEMES:
         wanted = f"{scheme}://[user:password@]host:port[,...][?{'=&'.join((*_NUMBERS, *_TEXTS))}=]"
         raise ValueError(f"bus URL {without_secret(url)}: expected {wanted}")
     if known.get("mechanism", "PLAIN") not in MECHANISMS:
         raise ValueError(f"mechanism={known['mechanism']}: valid: {', '.join(MECHANISMS)}")
     return KafkaSettings(
         servers=tuple(servers.split(",")),
-        secure=scheme == "kafka+ssl",
+        secure=SCHEMES[scheme],
         user=unquote(user),
         password=unquote(password),
         **known,
@@ -152,7 +154,7 @@ def connect(kind: Callable[..., Any], configs: Mapping[str, Any]) -> Any:
 
 def as_unavailable(error: BaseException, doing: str) -> AppError:
     """What a caller is told when the driver fails; the driver's words go to the log."""
-    log(__name__).warning("kafka failed", doing=doing, error=f"{type(error).__name__}: {error}")
+    log(__name__).warning("kafka failed", doing=doing, error=f"{type(error).__name__}: {error}"[:500])
     result = unavailable("The event bus can't be used now.")
     result.__cause__ = error
     return result

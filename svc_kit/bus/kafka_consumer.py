@@ -46,6 +46,11 @@ class KafkaGroupConsumer:
     def epoch(self) -> int:
         return self._holdings.epoch
 
+    @property
+    def waiting(self) -> int:
+        """Records fetched ahead of the application, `kafka_member.CHUNK` at most."""
+        return self._holdings.waiting
+
     async def poll(self, limit: int, wait_s: float) -> Sequence[Delivery]:
         self._holdings.rest()
         deadline = self._clock.monotonic() + wait_s

@@ -33,6 +33,12 @@ class Holdings:
         """Changes with the tenures."""
         return self._last
 
+    @property
+    def waiting(self) -> int:
+        """Records fetched that the application has not asked for."""
+        with self._lock:
+            return sum(map(len, self._fetched.values()))
+
     def came(self, positions: Collection[Position]) -> None:
         """New tenures begin."""
         with self._lock:

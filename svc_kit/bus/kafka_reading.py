@@ -16,6 +16,7 @@ from svc_kit.bus.port import Position
 
 FETCH_BYTES = 8 << 20
 """The driver holds about twice as much for each consumer, at most."""
+FETCH_WAIT_MS = 1000
 MAX_HEARTBEAT_MS = 2000
 LEAVE_S = 2.0
 RETRY_S = 0.02
@@ -27,6 +28,8 @@ def consumer_configs(settings: KafkaSettings) -> dict[str, Any]:
         "auto_offset_reset": "earliest",
         "enable_auto_commit": False,
         "allow_auto_create_topics": False,
+        # A broker answers at once when it has something; a partition that is new to us waits for an answer under way.
+        "fetch_max_wait_ms": FETCH_WAIT_MS,
         "fetch_max_bytes": FETCH_BYTES,
         "max_partition_fetch_bytes": MAX_MESSAGE_BYTES,
         "metrics_enabled": False,

@@ -17,8 +17,8 @@ from svc_kit.clock import SystemClock
 from svc_kit.errors import AppError, Reason
 from tests.support.kafka import kafka_url
 from tests.support.kafka_broker import Broker, own_broker
+from tests.svc_kit.bus.kafka_support import Handled, running
 from tests.svc_kit.bus.support import liked_record
-from tests.svc_kit.bus.test_kafka import Handled, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.engine("kafka"), pytest.mark.xdist_group("kafka")]
 
