@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from svc_kit.bus.waiting import Backoff
@@ -59,7 +59,7 @@ class Node:
             async with asyncio.timeout(self._timeout_s):
                 await self._take_place()
                 placed_at = now()
-                return await self._exchange(calls, asking)
+                replies = await self._exchange(calls, asking)
         except TimeoutError as error:
             # Whoever waited for a connection for most of the time can't tell whether the server is slow.
             if placed_at is None or now() - placed_at < self._timeout_s / 2:
@@ -80,6 +80,11 @@ class Node:
         finally:
             if placed_at is not None:
                 self._places.release()
+        refused = next((reply for reply in replies if isinstance(reply, ReadOnlyError)), None)
+        if refused is not None:
+            # No longer the primary: new connections may lead to the one that its name stands for now.
+            self._failed("readonly", refused)
+        return replies
 
     def subscription(self, *, sharded: bool) -> NodeSubscription:
         """A subscription on a connection of its own."""

@@ -166,6 +166,21 @@ async def test_a_server_that_refuses_the_password_is_down_and_says_why(server: O
     await cache.aclose()
 
 
+async def test_a_server_that_became_a_replica_is_left_for_whoever_has_its_name_now(
+    cache: Cache, server: OwnServer, clock: FakeClock
+) -> None:
+    await asyncio.gather(*(cache.get("a") for _ in range(10)))
+    before = {client["id"] for client in await server.admin.client_list()}
+    await server.do("REPLICAOF", "127.0.0.1", "1")
+    with pytest.raises(CacheError):
+        await cache.set("a", b"1", ttl_ms=1000)
+    await server.do("REPLICAOF", "NO", "ONE")
+    await until_up(cache, clock)
+    await cache.set("a", b"1", ttl_ms=1000)
+    after = {client["id"] for client in await server.admin.client_list()}
+    assert len(before & after) == 1  # The operator's own.
+
+
 async def test_a_lost_subscription_says_so_and_wake_ups_begin_again(
     cache: Cache, server: OwnServer, clock: FakeClock
 ) -> None:
