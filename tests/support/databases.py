@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import MetaData
 
-from svc_kit.databases.url import database_of, with_database
+from svc_kit.databases.url import database_of, service_url, with_database
 from svc_kit.db import Database, connect, prepare
 from tests.support.engines import server_url, servers
 
@@ -61,31 +61,58 @@ async def opened_database(engine: str, folder: Path, metadata: MetaData) -> Asyn
     """A database with the empty tables of `metadata`.
 
     On a server the tables are made once a process and emptied for each test: making them takes longer than the test."""
-    url = await _kept_url(engine, folder, metadata)
+    url, made = await _kept_url(engine, folder, f"{id(metadata)}")
     db = connect(url)
     try:
-        async with db.write() as connection:
-            if (engine, id(metadata)) in _KEPT:
-                for table in reversed(metadata.sorted_tables):
-                    await connection.execute(table.delete())
-            else:
-                await connection.run_sync(metadata.create_all)
-        if engine != "sqlite":
-            _KEPT[engine, id(metadata)] = (url, metadata)
+        await _fill(db, metadata, made)
         yield db
     finally:
         await db.close()
 
 
-_KEPT: dict[tuple[str, int], tuple[str, MetaData]] = {}
-
-
-async def _kept_url(engine: str, folder: Path, metadata: MetaData) -> str:
-    if kept := _KEPT.get((engine, id(metadata))):
-        return kept[0]
+async def common_url(engine: str, folder: Path, service: str, metadata: MetaData) -> str:
+    """`PlatformSettings.db_url` of a database where the tables of `service` are empty, kept as those of
+    `opened_database`; the empty one on `sqlite`, so that services lie in the data folder."""
     if engine == "sqlite":
-        return f"sqlite:///{folder / f'{secrets.token_hex(4)}.db'}"
+        return ""
+    url, made = await _kept_url(engine, folder, service)
+    part = service_url(url, service)
+    if made:
+        await prepare(part)
+        if engine == "mysql":
+            _drop_at_exit(part)
+    db = connect(part, pool_size=1)
+    try:
+        await _fill(db, metadata, made)
+    finally:
+        await db.close()
+    return url
+
+
+async def _fill(db: Database, metadata: MetaData, made: bool) -> None:
+    async with db.write() as connection:
+        if made:
+            await connection.run_sync(metadata.create_all)
+        else:
+            for table in reversed(metadata.sorted_tables):
+                await connection.execute(table.delete())
+
+
+_KEPT: dict[tuple[str, str], str] = {}
+
+
+async def _kept_url(engine: str, folder: Path, purpose: str) -> tuple[str, bool]:
+    """The URL, and whether it was made now."""
+    if kept := _KEPT.get((engine, purpose)):
+        return kept, False
+    if engine == "sqlite":
+        return f"sqlite:///{folder / f'{secrets.token_hex(4)}.db'}", True
     url = with_database(server_url(engine), f"reelgraph_test_{secrets.token_hex(6)}")
     await prepare(url)
+    _KEPT[engine, purpose] = url
+    _drop_at_exit(url)
+    return url, True
+
+
+def _drop_at_exit(url: str) -> None:
     atexit.register(lambda: asyncio.run(drop_database(url, database_of(url))))
-    return url

@@ -142,12 +142,16 @@ class GraphWorld:
 
 @asynccontextmanager
 async def open_graph_world(
-    folder: Path, *, workers: bool = True, graph_url: str = "", wide_url: str = ""
+    folder: Path, *, workers: bool = True, graph_url: str = "", wide_url: str = "", db_url: str = ""
 ) -> AsyncIterator[GraphWorld]:
-    """The service with five accounts, whose rows are written directly. `graph_url`, `wide_url`: where its follow graph
-    and its notification log are, the own database unless given."""
+    """The service with five accounts, whose rows are written directly. `db_url`: the platform's database, SQLite unless
+    given. `graph_url`, `wide_url`: where its follow graph and its notification log are, the own database unless
+    given."""
     clock = FakeClock()
-    async with test_platform(folder, clock=clock, graph_url=graph_url, wide_url=wide_url) as platform, AsyncExitStack() as stack:
+    async with (
+        test_platform(folder, clock=clock, graph_url=graph_url, wide_url=wide_url, db_url=db_url) as platform,
+        AsyncExitStack() as stack,
+    ):
         await create_tables(platform, "graph", metadata)
         db = connect(platform.settings.service_db_url("graph"))
         stack.push_async_callback(db.close)

@@ -17,14 +17,15 @@ from svc_kit.faults import crash_points
 from svc_kit.leases import Lease
 from svc_kit.liveness import is_gone, new_holder
 from tests.support.clock import FakeClock
+from tests.support.databases import DATABASES
 from tests.svc_kit.bus.support import database
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    async with database(tmp_path) as db:
+@pytest.fixture(params=DATABASES)
+async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    async with database(tmp_path, request.param) as db:
         yield db
 
 

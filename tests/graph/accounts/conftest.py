@@ -19,6 +19,7 @@ from svc_kit.auth import Authenticator, TokenVerifier
 from svc_kit.caller import Caller
 from svc_kit.rpc.client import AS_SERVICE
 from tests.support.clock import FakeClock
+from tests.support.databases import DATABASES, common_url
 from tests.support.platform import SERVICE_TOKEN, BenchPlatform, create_tables, serve, test_platform
 
 PASSWORD = "correct horse battery"
@@ -71,11 +72,12 @@ def viewer(credentials: pb.Credentials) -> Caller:
 
 
 @asynccontextmanager
-async def open_world(folder: Path, *, day: int = 0, **settings: Any) -> AsyncIterator[World]:
-    """AccountService with `settings` other than the usual, `day` days after the first one on the same `folder`."""
+async def open_world(folder: Path, *, day: int = 0, db_url: str = "", **settings: Any) -> AsyncIterator[World]:
+    """AccountService with `settings` other than the usual, `day` days after the first one on the same `folder`.
+    `db_url`: the platform's database, SQLite unless given."""
     clock = FakeClock()
     clock.advance(day * 24 * 3600)
-    async with test_platform(folder, clock=clock) as platform, AsyncExitStack() as stack:
+    async with test_platform(folder, clock=clock, db_url=db_url) as platform, AsyncExitStack() as stack:
         await create_tables(platform, "graph", metadata)
         service = await build(platform, stack, CHEAP.model_copy(update=settings))
         stub = AccountServiceStub(platform.channels.graph)
@@ -91,7 +93,8 @@ async def open_world(folder: Path, *, day: int = 0, **settings: Any) -> AsyncIte
             yield World(platform, clock, stub, authenticator, verifier)
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with open_world(tmp_path) as opened:
+@pytest.fixture(params=DATABASES)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    db_url = await common_url(request.param, tmp_path, "graph", metadata)
+    async with open_world(tmp_path, db_url=db_url) as opened:
         yield opened
