@@ -4,7 +4,7 @@ An engine's module has
 
 - `NAME`, `VARIABLE` (the environment variable that holds its address), `PORTS` (name -> default port)
 - `install(folder, say)`: get the programs, once; `say(text)` is a word of progress
-- `prepare(folder)`: write configuration, and data where there is none yet; only while nothing of it runs
+- `prepare(folder)`: write configuration, and data where there is none yet
 - `servers(folder)`: say which processes to run; changes nothing
 - `settle(folder)`: what must be there once they answer: roles, databases, buckets. Idempotent
 - `url(folder)`: the address as the product's own setting would have it

@@ -48,6 +48,8 @@ def prepare(folder: Folder) -> None:
         "dbms.usage_report.enabled": "false",
         "server.memory.pagecache.size": f"{PAGE_CACHE_MIB}m",
         "db.tx_log.rotation.retention_policy": "1 files",
+        # Half a gigabyte of zeros otherwise, before the first transaction.
+        "db.tx_log.preallocate": "false",
         # A clean stop would else take eleven seconds.
         "internal.server.bolt.thread_pool_shutdown_wait_time": "0s",
     }

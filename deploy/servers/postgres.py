@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,8 +36,30 @@ def prepare(folder: Folder) -> None:
     place = folder.of(NAME)
     if not (place / "data").exists():
         _make(folder, place)
+    _let_go(place / "data")
     settings = SETTINGS | {"port": str(folder.port("postgres"))}
     write_private(place / "postgresql.conf", "".join(f"{key} = '{value}'\n" for key, value in settings.items()))
+
+
+def _let_go(data: Path) -> None:
+    """Wait for what a killed server left: until its last process is gone, another one will not start."""
+    until = time.monotonic() + 10
+    while _leftovers(data) and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def _leftovers(data: Path) -> bool:
+    lock = data / "postmaster.pid"
+    if not lock.exists():
+        return False
+    # Killed and not buried yet, it still counts as running.
+    if Path("/proc", lock.read_text().split()[0]).exists():
+        return True
+    for folder in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if folder.readlink() == data.resolve():
+                return True
+    return False
 
 
 def servers(folder: Folder) -> list[Server]:

@@ -88,13 +88,17 @@ def _bring_up(folder: Folder, engine: Engine, say: Callable[[str], None]) -> str
     engine.install(folder, say)
     begun = time.monotonic()
     for server in servers:
-        process.stop(server)
-    folder.choose_ports(engine.PORTS)
+        if not _up([server]):
+            process.stop(server)
+    # A node that goes on keeps what it holds, and its port.
+    if not any(map(process.running, servers)):
+        folder.choose_ports(engine.PORTS)
     say("starting")
     engine.prepare(folder)
     servers = engine.servers(folder)
     for server in servers:
-        process.spawn(server)
+        if process.running(server) is None:
+            process.spawn(server)
     for server in servers:
         _wait(server)
     engine.settle(folder)

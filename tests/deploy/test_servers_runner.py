@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.servers import compose, runner
+from deploy.servers import compose, process, runner
 from deploy.servers.catalogue import ENGINES
 from deploy.servers.engine import Server, ServerError, Unavailable
 from deploy.servers.folder import Folder
@@ -138,3 +138,22 @@ def test_a_docker_that_does_not_answer_leaves_all_to_packages(tmp_path: Path, mo
     monkeypatch.setattr("deploy.servers.compose.shutil.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr("deploy.servers.compose.fetch.run", docker)
     assert compose.services(Folder(tmp_path), [ENGINES["redis"]]) == []
+
+
+def test_of_several_nodes_only_the_dead_one_is_started_again(folder: Folder) -> None:
+    class Pair(FakeEngine):
+        def servers(self, folder: Folder) -> list[Server]:
+            return [
+                Server(name, [sys.executable, "-c", UP], folder.of(self.NAME), lambda: True) for name in ("one", "two")
+            ]
+
+    pair = Pair("pair")
+    assert runner.start(folder, [pair]) == 0
+    one, two = pair.servers(folder)
+    kept, port = process.running(one), folder.port("pair")
+    process.stop(two)
+    assert runner.start(folder, [pair]) == 0
+    assert process.running(one) == kept
+    assert process.running(two) is not None
+    assert folder.port("pair") == port
+    runner.stop(folder, [pair])
