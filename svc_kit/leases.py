@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, MetaData, String, Table, delete, func, insert, select, update
+from sqlalchemy import BigInteger, Column, MetaData, String, Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from svc_kit.clock import Clock, now_ms
@@ -30,7 +30,9 @@ async def exclusive(db: Database, connection: AsyncConnection, name: str) -> Non
     elif db.dialect == "mysql":
         # Whoever inserts the same key waits until this one, deleted already, is committed.
         leases = lease_table(MetaData())
-        await connection.execute(insert(leases).values(name=name, holder="", generation=0, expires_at_ms=0))
+        row = {"name": name, "holder": "", "generation": 0, "expires_at_ms": 0}
+        # As an upsert: it waits for the lock to write, while several plain inserts may get that to read, and meet.
+        await connection.execute(upsert(db, leases, row, key=["name"]))
         await connection.execute(delete(leases).where(leases.c.name == name))
 
 

@@ -14,6 +14,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import MetaData
 
@@ -57,12 +58,12 @@ async def drop_database(url: str, *names: str) -> None:
 
 
 @asynccontextmanager
-async def opened_database(engine: str, folder: Path, metadata: MetaData) -> AsyncIterator[Database]:
-    """A database with the empty tables of `metadata`.
+async def opened_database(engine: str, folder: Path, metadata: MetaData, **options: Any) -> AsyncIterator[Database]:
+    """A database with the empty tables of `metadata`, opened with `options` of `svc_kit.db.connect`.
 
     On a server the tables are made once a process and emptied for each test: making them takes longer than the test."""
     url, made = await _kept_url(engine, folder, f"{id(metadata)}")
-    db = connect(url)
+    db = connect(url, **options)
     try:
         await _fill(db, metadata, made)
         yield db
