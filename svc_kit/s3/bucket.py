@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -99,6 +99,11 @@ class Bucket:
                     Bucket=self.address.bucket, **parameters
                 )
                 return answer
+
+    def before_parse(self, operation: str, handler: Callable[..., None]) -> None:
+        """Have `handler(response_dict=..., customized_response_dict=...)` see every raw answer to an operation
+        (`ListParts`): where there is a quicker way to take it apart than the client's."""
+        self._client.meta.events.register(f"before-parse.s3.{operation}", handler)
 
     async def call_keeping(self, operation: str, key: str, seconds: float, **parameters: Any) -> Mapping[str, Any]:
         """An operation that makes an object of `key`, in the storage class that its first segment is to have. A store

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from media_svc.blobs.store import BlobStat, NoSuchParts, PartStat, is_key
+from media_svc.blobs.stores.s3_part_list import take_parts
 from svc_kit.errors import unavailable
 from svc_kit.s3.bucket import TRANSFER_S, Bucket, S3Refused, at_ms, untagged
 from svc_kit.telemetry import log
@@ -38,6 +39,7 @@ class S3Parts:
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
+        bucket.before_parse("ListParts", take_parts)
 
     async def begin(self, key: str, *, with_digests: bool) -> str:
         """See `BlobStore.begin_parts`."""
