@@ -13,7 +13,7 @@ from sqlalchemy import Select, delete, insert, or_, select, update
 from graph_svc.accounts.store import Account, RefreshToken, Session, SigningKey
 from graph_svc.accounts.stores.tables import accounts, interests, refresh_tokens, sessions, signing_keys, usernames
 from svc_kit.caller import Caller
-from svc_kit.db import upsert
+from svc_kit.db import ByIds, upsert
 from svc_kit.leases import exclusive
 from svc_kit.uow import SqlTx, UnitOfWork, begin
 
@@ -26,6 +26,7 @@ _ACCOUNT = select(
     accounts.c.created_at_ms,
     accounts.c.version,
 )
+_ACCOUNTS = ByIds(_ACCOUNT, accounts.c.user_id)
 _SESSION = select(
     sessions.c.session_id,
     sessions.c.user_id,
@@ -166,8 +167,7 @@ class SqlAccountStore:
             return (await connection.execute(statement)).all()
 
     async def accounts(self, ids: Sequence[int]) -> dict[int, Account]:
-        rows = await self._all(_ACCOUNT.where(accounts.c.user_id.in_(ids)))
-        return {row.user_id: _account(row) for row in rows}
+        return {row[0]: Account(*row) for row in await self._db.by_ids(_ACCOUNTS, ids)}
 
     async def ids_by_name(self, name_keys: Sequence[str]) -> dict[str, int]:
         found = select(usernames.c.name_key, usernames.c.user_id).where(usernames.c.name_key.in_(name_keys))

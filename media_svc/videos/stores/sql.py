@@ -6,14 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import delete, func, select, update
 
 from media_svc.transcode.stores.tables import media_sets
 from media_svc.videos.store import VideoMedia, VideoRendition, VideoRow, VideoState, Visibility
 from media_svc.videos.stores.tables import author_videos, videos
 from media_svc.videos.visibility import EVERYBODY, audience_of
-from svc_kit.db import Database, insert_new, upsert
+from svc_kit.db import ByIds, Database, insert_new, upsert
 from svc_kit.uow import SqlTx
+
+_VIDEOS = ByIds(select(videos), videos.c.id)
+_STATES = {state.value: state for state in VideoState}
+_VISIBILITIES = {visibility.value: visibility for visibility in Visibility}
 
 
 class SqlVideoTx(SqlTx):
@@ -72,10 +76,7 @@ class SqlVideoStore:
         self._db = db
 
     async def videos(self, ids: Sequence[int]) -> Sequence[VideoRow]:
-        if not ids:
-            return []
-        async with self._db.read() as connection:
-            return [_video(row) for row in await connection.execute(select(videos).where(videos.c.id.in_(ids)))]
+        return [_video(row) for row in await self._db.by_ids(_VIDEOS, ids)]
 
     async def author_videos(self, author_id: int, least_audience: int, before_id: int, limit: int) -> Sequence[int]:
         entry = author_videos.c
@@ -114,16 +115,16 @@ def _values(row: VideoRow) -> dict[str, Any]:
     }
 
 
-def _video(row: Row[Any]) -> VideoRow:
-    values = dict(row._mapping)
-    values["state"] = VideoState(values["state"])
-    values["visibility"] = Visibility(values["visibility"])
-    values["hashtags"] = tuple(values["hashtags"])
-    values["media"] = _media(values["media"])
-    values["play_id"] = values["play_id"] or ""
-    return VideoRow(**values)
+def _video(row: Sequence[Any]) -> VideoRow:
+    # By position, in the order of the table, which is the dataclass's: a page of a feed is read with every request.
+    id_, author, upload, set_, state, failure, visibility, comments, caption, tags, language, media, play, *rest = row
+    return VideoRow(
+        *(id_, author, upload, set_, _STATES[state], failure, _VISIBILITIES[visibility], comments, caption),
+        *(tuple(tags), language, _media(media), play or "", *rest),
+    )
 
 
 def _media(stored: Mapping[str, Any]) -> VideoMedia:
-    renditions = tuple(VideoRendition(**rendition) for rendition in stored["renditions"])
-    return VideoMedia(**{**stored, "renditions": renditions})
+    renditions = [VideoRendition(r["width"], r["height"], r["codec"], r["bitrate_kbps"]) for r in stored["renditions"]]
+    size = (stored["duration_ms"], stored["width"], stored["height"], stored["has_audio"])
+    return VideoMedia(*size, tuple(renditions))
