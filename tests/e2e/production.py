@@ -47,7 +47,7 @@ async def fresh_engines() -> AsyncIterator[Mapping[str, str]]:
             "REELGRAPH_DB_URL": database,
             "REELGRAPH_GRAPH_URL": await _emptied_graph(address("neo4j")),
             "REELGRAPH_CACHE_URL": await _emptied_cache(address(os.environ.get(CACHE) or "redis")),
-            "REELGRAPH_WIDE_URL": at_path(address("cassandra"), f"/{name}"),
+            "REELGRAPH_WIDE_URL": at_path(address("cassandra"), f"/{name}", "replication=1"),
             "REELGRAPH_BUS_URL": at_path(address("kafka"), "", f"prefix={name}."),
             "REELGRAPH_BLOBS_URL": at_path(address("s3"), f"/{name.replace('_', '-')}"),
             "REELGRAPH_MODELS_URL": address("triton"),

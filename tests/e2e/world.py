@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from launcher.demo.client import ApiClient, Json, RequestFailed
 from launcher.demo.clips import render_clip
@@ -15,6 +16,7 @@ from media_svc.transcode.engine.tools import FfmpegTools
 from tests.e2e.cluster import Cluster
 from tests.e2e.instance import Instance
 
+T = TypeVar("T")
 PASSWORD = "correct horse battery"
 
 
@@ -74,6 +76,16 @@ async def open_world(instance: Instance | Cluster, folder: Path) -> AsyncIterato
     """A world on a running instance."""
     async with AsyncExitStack() as stack:
         yield World(instance, folder, stack, await FfmpegTools.find())
+
+
+async def eventually(read: Callable[[], Awaitable[T]], wanted: T, within_s: float = 10) -> None:
+    """Read until the answer is `wanted`: what others did reaches a viewer in a moment, not at once."""
+    got = await read()
+    until = asyncio.get_running_loop().time() + within_s
+    while got != wanted and asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(0.1)
+        got = await read()
+    assert got == wanted, f"{got!r}, not {wanted!r}"
 
 
 async def user_error(client: ApiClient, name: str, fields: str, /, **input_: Any) -> tuple[str, list[str] | None]:

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 
 from launcher.demo.client import ApiClient, Json
-from tests.e2e.world import World, error_code, user_error
+from tests.e2e.world import World, error_code, eventually, user_error
 
 VIDEO = "video { id likeCount commentCount shareCount viewerHasLiked }"
 READ = f"query ($id: ID!) {{ {VIDEO.replace('video', 'video(id: $id)')} }}"
@@ -16,6 +16,23 @@ USER = "user { id followerCount viewerFollows }"
 async def _video(client: ApiClient, video_id: str) -> Json:
     found: Json = (await client.query(READ, {"id": video_id}))["video"]
     return found
+
+
+async def _count(client: ApiClient, video_id: str, name: str, wanted: int) -> None:
+    """The count as the client sees it, once what others did has reached it."""
+
+    async def read() -> int:
+        return int((await _video(client, video_id))[name])
+
+    await eventually(read, wanted)
+
+
+async def _followers(client: ApiClient, username: str, wanted: int) -> None:
+    async def read() -> int:
+        query = "query ($name: String!) { user(username: $name) { followerCount } }"
+        return int((await client.query(query, {"name": username}))["user"]["followerCount"])
+
+    await eventually(read, wanted)
 
 
 async def likes(world: World) -> None:
@@ -38,7 +55,7 @@ async def likes(world: World) -> None:
     await bob.mutate("likeVideo", VIDEO, videoId=cat)
     carol = await world.person("carol")
     await carol.mutate("likeVideo", VIDEO, videoId=cat)
-    assert (await _video(carol, cat))["likeCount"] == 2
+    await _count(carol, cat, "likeCount", 2)
     stranger = await world.client()
     assert (
         await error_code(stranger, f'mutation {{ likeVideo(input: {{videoId: "{cat}"}}) {{ {VIDEO} }} }}')
@@ -65,7 +82,7 @@ async def comments(world: World) -> None:
     assert reply["parent"]["id"] == comment["id"]
     liked = await alice.mutate("likeComment", "comment { likeCount viewerHasLiked }", commentId=comment["id"])
     assert liked["comment"] == {"likeCount": 1, "viewerHasLiked": True}
-    assert (await _video(bob, cat))["commentCount"] == 2
+    await _count(bob, cat, "commentCount", 2)
     empty = await user_error(bob, "addComment", fields, videoId=cat, text="   ")
     long = await user_error(bob, "addComment", fields, videoId=cat, text="x" * 10_000)
     assert empty[1] == ["text"] and long == ("TOO_LONG", ["text"])
@@ -79,7 +96,7 @@ async def comments(world: World) -> None:
     )
     nodes = [edge["node"] for edge in listed["video"]["comments"]["edges"]]
     assert nodes[0]["text"] is None and nodes[0]["replies"]["edges"][0]["node"]["text"] == "Thanks!"
-    assert (await _video(bob, cat))["commentCount"] == 1
+    await _count(bob, cat, "commentCount", 1)
 
 
 async def shares(world: World) -> None:
@@ -107,11 +124,12 @@ async def follows(world: World) -> None:
     assert seen == {"video": None, "node": None}, "a blocked viewer sees the video"
     assert (await user_error(dave, "likeVideo", VIDEO, videoId=world.videos["cat"]))[0] == "NOT_FOUND"
     assert (await user_error(dave, "followUser", USER, userId=alice.user_id))[0] == "NOT_FOUND"
-    assert (await bob.query('{ user(username: "alice") { followerCount } }'))["user"]["followerCount"] == 1
+    await _followers(bob, "alice", 1)
     await alice.mutate("unblockUser", "user { id }", userId=dave.user_id)
     await bob.mutate("muteUser", "user { id }", userId=dave.user_id)
     await bob.mutate("unmuteUser", "user { id }", userId=dave.user_id)
     await dave.mutate("followUser", USER, userId=alice.user_id)
+    await _followers(dave, "alice", 2)
     assert (await dave.mutate("unfollowUser", USER, userId=alice.user_id))["user"]["followerCount"] == 1
 
 
