@@ -49,6 +49,7 @@ TRANSACTION_S: Final = 10.0
 """How long the server works on one transaction that writes."""
 FIRST_PAUSE_S: Final = 0.02
 _DEFECTS = (ConfigurationError, ResultError, SessionError, TransactionError)
+_GONE = "Neo.ClientError.Statement.EntityNotFound"
 _REFUSED = ("Neo.ClientError.Statement.", "Neo.ClientError.Request.")
 
 
@@ -176,7 +177,8 @@ class Server:
 def is_defect(error: Exception) -> bool:
     """Whether it is this program that is wrong, not the server or its settings."""
     if isinstance(error, ClientError) and not isinstance(error, ConstraintError):
-        return (error.code or "").startswith(_REFUSED)
+        # What a statement has found may be deleted before it is done: that is nobody's mistake.
+        return (error.code or "").startswith(_REFUSED) and error.code != _GONE
     return isinstance(error, _DEFECTS)
 
 

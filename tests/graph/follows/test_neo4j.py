@@ -177,7 +177,7 @@ async def test_statements_are_fixed_texts_and_values_go_in_as_parameters(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with driver(url) as opened:
-        await opened.execute_query("MATCH (a:Account {id: 9}) DETACH DELETE a")
+        await opened.execute_query("MATCH (a:Account {id: 7777}) DETACH DELETE a")
     asked: set[str] = set()
     for kind in (AsyncManagedTransaction, AsyncSession):
         run = kind.run
@@ -191,7 +191,7 @@ async def test_statements_are_fixed_texts_and_values_go_in_as_parameters(
     await graph.apply([Edge(1, 2, True, 1, 10), Edge(2, 3, True, 1, 11), Edge(3, 1, False, 2, 12)])
     await graph.apply([Edge(1, 2, False, 2, 20), Edge(2, 3, True, 3, 21), Edge(3, 1, False, 4, 22)])
     await graph.apply([Edge(1, 2, True, 3, 30)])
-    await graph.replace((0, 0), (2, 9), [Edge(1, 9, True, 1, 10)], 99)
+    await graph.replace((0, 0), (2, 9), [Edge(1, 7777, True, 1, 10)], 99)
     await graph.replace((0, 0), None, [], 99)
     for read in (graph.followers, graph.followees, graph.follower_ids):
         await read(1, 0, 5)
