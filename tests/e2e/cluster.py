@@ -19,6 +19,7 @@ from tests.e2e.instance import free_port
 SERVICES = ("graph", "media", "rank", "feed")
 ROLES = (*SERVICES, "workers", "gateway")
 START_S, STOP_S, READY_S = 90.0, 30.0, 60.0
+AT_ONCE = 2
 SECRETS = {
     "REELGRAPH_SECRET": "a-secret-of-the-end-to-end-tests-0123456789",
     "REELGRAPH_SERVICE_TOKEN": "a-service-token-of-the-end-to-end-tests-01",
@@ -125,9 +126,16 @@ class Cluster:
         return "\n".join(f"== {member.name}\n{member.tail(1500)}" for member in self.members)
 
     async def start(self, members: Sequence[Member] | None = None) -> None:
-        """Start processes, all at once. Raises `NotStarted` of the first that does not come up."""
+        """Start processes, a few at once. Raises `NotStarted` of the first that does not come up."""
         chosen = self.members if members is None else members
-        await asyncio.gather(*(member.start(self.environment, self.data_dir) for member in chosen))
+        # Each gives its engines five seconds to answer, which all together would not leave each other.
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def start(member: Member) -> None:
+            async with turns:
+                await member.start(self.environment, self.data_dir)
+
+        await asyncio.gather(*(start(member) for member in chosen))
         await self.ready(chosen)
 
     async def ready(self, members: Sequence[Member] | None = None) -> None:
