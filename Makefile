@@ -59,15 +59,27 @@ servers-status: env ## which of them run, where, in how much memory
 
 .PHONY: test-servers
 test-servers: gen web servers ## the contract and integration suites against them, with a closing line an engine
-	@source "$${REELGRAPH_SERVERS_DIR:-.servers}/env" && $(BIN)/pytest -q -n 2 --dist loadgroup -m 'servers and not soak'
+	@$(WITH_SERVERS) $(BIN)/pytest -q -n 2 --dist loadgroup -m 'servers and not soak'
+
+# What needs the real servers reads their addresses from here.
+WITH_SERVERS = source "$${REELGRAPH_SERVERS_DIR:-.servers}/env" &&
+ENGINES ?= embedded
 
 .PHONY: smoke
-smoke: gen web ## a fresh instance walked as a client over HTTP and WebSocket
-	$(BIN)/python -m tests.e2e.smoke
+smoke: gen web $(if $(filter production,$(ENGINES)),servers) ## the platform walked as a client (ENGINES=production: on the real servers)
+	@$(if $(filter production,$(ENGINES)),$(WITH_SERVERS)) ENGINES=$(ENGINES) $(BIN)/python -m tests.e2e.smoke
+
+.PHONY: kills
+kills: gen web servers ## on the real servers, under load: five SIGKILLs, and a rolling restart that fails no request
+	@$(WITH_SERVERS) $(BIN)/pytest -q -rA -m 'production and not soak'
+
+.PHONY: faults
+faults: gen web servers ## each real server silent, then killed, under load: the table of docs/reliability.md
+	@$(WITH_SERVERS) $(BIN)/python -m tests.e2e.faults --write $(ONLY)
 
 .PHONY: soak
-soak: gen web ## the long repetitions: crashes by the hundred
-	$(BIN)/pytest -q -m soak --timeout 3600
+soak: gen web servers ## the long repetitions: SIGKILLs by the hundred, embedded and on the real servers
+	@$(WITH_SERVERS) $(BIN)/pytest -q -rA -m soak --timeout 5400
 
 .PHONY: fmt
 fmt: gen ## format Python and protos, sort imports
