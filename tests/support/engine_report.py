@@ -52,7 +52,8 @@ def summary(stats: Mapping[str, Iterable[pytest.TestReport]]) -> list[str]:
 
 
 def _engines(report: pytest.TestReport) -> list[str]:
-    return [str(value) for key, value in report.user_properties if key == "engine"]
+    # A module that was skipped whole has none.
+    return [str(value) for key, value in getattr(report, "user_properties", ()) if key == "engine"]
 
 
 def _words(name: str, counts: Counter[str] | None, reasons: Mapping[tuple[str, str], Counter[str]]) -> Iterator[str]:
