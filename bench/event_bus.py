@@ -82,7 +82,7 @@ def consume_alone(settings: KafkaSettings, group: str, count: int) -> Callable[[
     """kafka-python, joined and with its first record."""
     configs = consumer_configs(settings) | {"group_id": settings.group(group)}
     consumer = KafkaConsumer(settings.topic(TOPIC), **configs)
-    while not consumer.poll(100, max_records=1):
+    while not consumer.poll(10_000, max_records=1):
         pass
 
     def work() -> None:

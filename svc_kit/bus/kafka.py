@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from kafka.errors import KafkaError
 
-from svc_kit.backends import EngineUnusable
+from svc_kit.backends import MIGRATE_S, EngineUnusable
 from svc_kit.bus import kafka_admin
 from svc_kit.bus.kafka_admin import Admin
 from svc_kit.bus.kafka_config import KafkaSettings, settings_of
@@ -49,7 +50,8 @@ async def migrate(url: str) -> str:
         kafka_admin.make_topics(client, settings)
         return kafka_admin.describe(client, settings)
 
-    return await asyncio.to_thread(_look, _settings(url), work)
+    # Making a few hundred partitions may take a broker longer than anything else that is asked of it.
+    return await asyncio.to_thread(_look, replace(_settings(url), timeout_s=MIGRATE_S / 2), work)
 
 
 def _settings(url: str) -> KafkaSettings:

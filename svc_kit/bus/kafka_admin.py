@@ -32,7 +32,6 @@ OLDEST_VERSION = (2, 5)
 """The first whose producers come back from a lost sequence number without losing order."""
 MAX_WAITING = 256
 RETRY_S = 0.1
-LED_MS = 60_000
 
 
 class Admin:
@@ -180,7 +179,7 @@ def make_topics(client: Any, settings: KafkaSettings) -> None:
         client.wait_for_topics(list(new))
         # Known is not yet led: the first to ask would be told to go elsewhere.
         first = {TopicPartition(name, part): OffsetSpec.LATEST for name in new for part in range(number)}
-        client.list_partition_offsets(first, timeout_ms=LED_MS)
+        client.list_partition_offsets(first)
 
 
 def ends(positions: Sequence[Position]) -> Callable[[Any, KafkaSettings], Mapping[Position, int]]:
