@@ -25,7 +25,7 @@ JARS = (
     "org.apache.kafka:kafka-tools:4.3.1",
     "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4",
 )
-HEAP_MIB = 96
+HEAP_MIB = 192
 LISTENERS = ("CLIENT", "PROXIED", "CONTROLLER")
 
 
