@@ -38,7 +38,7 @@ _PORTS = (
     _Port("features", "wide_url", "rank_svc.features.stores", "SCHEMES", frozenset({"rank", "workers"})),
     _Port("author timelines", "wide_url", "feed_svc.fanout.stores", "TIMELINE_SCHEMES", frozenset({"feed", "workers"})),
     _Port("watch history", "wide_url", "feed_svc.watches.stores", "HISTORY_SCHEMES", frozenset({"feed", "workers"})),
-    _Port("blobs", "blobs_url", "media_svc.blobs.stores", "SCHEMES", frozenset({"media", "workers"})),
+    _Port("blobs", "blobs_url", "media_svc.blobs.stores", "SCHEMES", frozenset({"media", "feed", "workers"})),
     _Port("search", "search_url", "feed_svc.search.stores", "SEARCH_SCHEMES", frozenset({"feed", "workers"})),
     _Port("models", "models_url", "rank_svc.scorers.stores", "SCHEMES", frozenset({"rank", "workers"})),
 )
