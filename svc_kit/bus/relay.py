@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Collection, Sequence
+from typing import Any
 
-from sqlalchemy import MetaData, Row, delete, select, update
+from sqlalchemy import ColumnElement, MetaData, Row, delete, select, update
 
 from svc_kit.bus import metrics
 from svc_kit.bus.port import Bus, Record
@@ -110,7 +111,7 @@ class OutboxRelay:
         await self._crash_point("relay.before_publish")
         refused = await self._publish(rows)
         await self._crash_point("relay.after_publish")
-        await self._mark([row.seq for row in rows], refused)
+        await self._mark(rows, refused)
         for row in rows:
             (metrics.REFUSED if row.seq in refused else metrics.PUBLISHED).labels(row.topic).inc()
         return len(rows)
@@ -135,12 +136,19 @@ class OutboxRelay:
             return {rows[0].seq}
         return set()
 
-    async def _mark(self, seqs: Sequence[int], refused: Collection[int]) -> None:
-        o, now = self._outbox, now_ms(self._clock)
+    async def _mark(self, rows: Sequence[OutboxRow], refused: Collection[int]) -> None:
+        now = now_ms(self._clock)
         async with self._db.write() as connection:
-            for value, some in ((now, [s for s in seqs if s not in refused]), (REFUSED, sorted(refused))):
+            for value, are_refused in ((now, False), (REFUSED, True)):
+                some = [row for row in rows if (row.seq in refused) is are_refused]
                 if some:
-                    await connection.execute(update(o).where(o.c.seq.in_(some)).values(published_at_ms=value))
+                    mark = update(self._outbox).where(self._are(some)).values(published_at_ms=value)
+                    await connection.execute(mark)
+
+    def _are(self, rows: Sequence[Any]) -> ColumnElement[bool]:
+        # By key too, and by the event's id: on shards `seq` is a row's only among its neighbours.
+        o = self._outbox
+        return o.c.key.in_({row.key for row in rows}) & o.c.event_id.in_([row.event_id for row in rows])
 
     async def _prune_when_due(self) -> None:
         now = self._clock.monotonic()
@@ -154,12 +162,12 @@ class OutboxRelay:
         """Remove at most `BATCH` rows that were published more than an hour ago; how many."""
         o, before = self._outbox, now_ms(self._clock) - KEPT_MS
         async with self._db.read() as connection:
-            query = select(o.c.seq).where(o.c.published_at_ms.between(0, before)).limit(BATCH)
-            seqs = (await connection.scalars(query)).all()
-        if seqs:
+            query = select(o.c.key, o.c.event_id).where(o.c.published_at_ms.between(0, before)).limit(BATCH)
+            rows = (await connection.execute(query)).all()
+        if rows:
             async with self._db.write() as connection:
-                await connection.execute(delete(o).where(o.c.seq.in_(seqs)))
-        return len(seqs)
+                await connection.execute(delete(o).where(self._are(rows)))
+        return len(rows)
 
 
 def _refuses(error: Exception) -> bool:

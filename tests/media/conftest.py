@@ -10,6 +10,9 @@ import pytest
 
 from media_svc.transcode.engine.tools import FfmpegTools
 from tests.support.media import MediaBench, make_clip, media_bench
+from tests.support.shards import sharded_statements
+
+__all__ = ["sharded_statements"]
 
 
 @pytest.fixture(scope="session")

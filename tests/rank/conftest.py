@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.rank import RankBench, rank_bench, write_base
+from tests.support.shards import sharded_statements
+
+__all__ = ["sharded_statements"]
 
 
 @pytest.fixture(scope="session")

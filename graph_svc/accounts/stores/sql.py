@@ -209,10 +209,13 @@ class SqlAccountStore:
     async def prune_sessions(self, before_ms: int, limit: int) -> int:
         gone = or_(sessions.c.ended_at_ms < before_ms, sessions.c.expires_at_ms < before_ms)
         async with self._db.write() as connection:
-            ids = (await connection.execute(select(sessions.c.session_id).where(gone).limit(limit))).scalars().all()
-            await connection.execute(delete(refresh_tokens).where(refresh_tokens.c.session_id.in_(ids)))
-            await connection.execute(delete(sessions).where(sessions.c.session_id.in_(ids)))
-        return len(ids)
+            found = select(sessions.c.user_id, sessions.c.session_id).where(gone).limit(limit)
+            rows = (await connection.execute(found)).all()
+            users, ids = sorted({row.user_id for row in rows}), [row.session_id for row in rows]
+            for table in (refresh_tokens, sessions):
+                mine = table.c.user_id.in_(users) & table.c.session_id.in_(ids)
+                await connection.execute(delete(table).where(mine))
+        return len(rows)
 
 
 class SqlKeyStore:
