@@ -107,6 +107,8 @@ def _lacking_here(statement: Any, outer: set[Any]) -> list[str]:
     missing = []
     for source in froms:
         table = getattr(source, "element", source)
+        if table.schema is not None:
+            continue  # the server's catalogue
         keys = keys_of(table.name, frozenset(c.name for c in table.c))
         if keys is not None and not any(source.c[key] in bound for key in keys):
             missing.append(table.name)
