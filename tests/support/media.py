@@ -160,13 +160,20 @@ def _uploaded(message: Any) -> Upload:
 
 @asynccontextmanager
 async def media_bench(
-    folder: Path, *, clock: Clock | None = None, work: bool = True, blobs_url: str = "", **settings: Any
+    folder: Path,
+    *,
+    clock: Clock | None = None,
+    work: bool = True,
+    blobs_url: str = "",
+    db_url: str = "",
+    **settings: Any,
 ) -> AsyncIterator[MediaBench]:
-    """The service on `folder`; the same folder again is the same service after a restart. `work`: run its workers."""
+    """The service on `folder`; the same folder again is the same service after a restart. `work`: run its workers.
+    `db_url`: the platform's database, SQLite unless given."""
     chosen = MediaSettings(**{"transcodes": 2, "job_poll_s": 0.05, "job_backoff_s": 0.01, **settings})
     async with AsyncExitStack() as stack:
         platform = await stack.enter_async_context(
-            test_platform(folder, clock=clock or SystemClock(), blobs_url=blobs_url)
+            test_platform(folder, clock=clock or SystemClock(), blobs_url=blobs_url, db_url=db_url)
         )
         await create_tables(platform, "media", metadata)
         follows = FakeFollows()  # type: ignore[abstract]  # only what media_svc asks

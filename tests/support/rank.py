@@ -208,11 +208,20 @@ def write_base(folder: Path) -> Path:
 
 @asynccontextmanager
 async def rank_bench(
-    folder: Path, model: Path, settings: RankSettings | None = None, models_url: str = "", wide_url: str = ""
+    folder: Path,
+    model: Path,
+    settings: RankSettings | None = None,
+    models_url: str = "",
+    wide_url: str = "",
+    db_url: str = "",
 ) -> AsyncIterator[RankBench]:
-    """A served rank service whose jobs the test runs by hand. `models_url`, `wide_url`: else the folder's own."""
+    """A served rank service whose jobs the test runs by hand. `models_url`, `wide_url`, `db_url`: else the folder's
+    own."""
     install_model(folder, model)
-    async with test_platform(folder, models_url=models_url, wide_url=wide_url) as platform, AsyncExitStack() as stack:
+    async with (
+        test_platform(folder, models_url=models_url, wide_url=wide_url, db_url=db_url) as platform,
+        AsyncExitStack() as stack,
+    ):
         await create_tables(platform, "rank", metadata)
         service = await rank_svc.build.build(platform, stack, settings)
         async with platform.serve(service) as channel:
