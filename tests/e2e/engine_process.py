@@ -16,14 +16,14 @@ class EngineProcess:
 
     def __init__(self, name: str) -> None:
         self._folder = Folder(default_root())
-        self._engine = next(engine for engine in ENGINES if name == engine.NAME)
+        self._engine = ENGINES[name]
 
     def address(self) -> str:
         """`host:port` of its first port."""
         return f"127.0.0.1:{self._folder.port(next(iter(self._engine.PORTS)))}"
 
     def _signal(self, number: signal.Signals) -> None:
-        for server in runner.servers_of(self._folder, self._engine):
+        for server in runner.known(self._folder, self._engine):
             if pid := process.running(server):
                 os.kill(pid, number)
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from feed_svc.context import FeedContext
 from feed_svc.fanout.store import Post, TimelineEntry
@@ -229,7 +230,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def feed_bench(folder: Path, settings: FeedSettings | None = None, **engines: str) -> AsyncIterator[Bench]:
+async def feed_bench(folder: Path, settings: FeedSettings | None = None, **engines: Any) -> AsyncIterator[Bench]:
     """A bench over an empty world; files in `folder`. `engines`: URL settings by name, as `wide_url`."""
     clock = FakeClock()
     async with test_platform(folder, clock=clock, **engines) as platform:
