@@ -33,7 +33,7 @@ from tests.support.kafka import kafka_url
 from tests.svc_kit.bus.support import liked_record
 
 BATCH = 500
-ROUNDS = 5
+ROUNDS = 9
 TOPIC = "engagement"
 
 

@@ -48,7 +48,7 @@ class KafkaGroupConsumer:
 
     @property
     def waiting(self) -> int:
-        """Records fetched ahead of the application, `kafka_member.CHUNK` at most."""
+        """Records fetched ahead of the application: fewer than it asks for at once, and `kafka_member.CHUNK`."""
         return self._holdings.waiting
 
     async def poll(self, limit: int, wait_s: float) -> Sequence[Delivery]:
@@ -59,6 +59,8 @@ class KafkaGroupConsumer:
             news = self._thread.news
             news.clear()
             if taken := self._holdings.take(limit):
+                if len(taken) == limit and self._holdings.waiting < limit:
+                    self._thread.look_ahead()
                 return taken
             if self._thread.has_ended:
                 raise unavailable("The event bus can't be used now.")
@@ -80,12 +82,7 @@ class KafkaGroupConsumer:
         joined.result()
 
     async def commit(self, deliveries: Sequence[Delivery]) -> None:
-        marks: dict[Position, int] = {}
-        for record, partition, offset in deliveries:
-            position = (record.topic, partition)
-            if offset >= marks.get(position, 0):
-                marks[position] = offset + 1
-        good, fenced = self._holdings.to_commit(marks)
+        good, fenced = self._holdings.to_commit(self._holdings.marks(deliveries))
         if good:
             fenced = fenced + await self._thread.call(functools.partial(self._thread.commit, marks=good))
         if fenced:

@@ -27,6 +27,8 @@ class Holdings:
         self._yielding: set[Position] = set()
         self._committed: dict[Position, int] = {}
         self._turn = 0
+        self._taken: tuple[Delivery, ...] = ()
+        self._taken_marks: dict[Position, int] = {}
 
     @property
     def epoch(self) -> int:
@@ -80,11 +82,12 @@ class Holdings:
                 if position in self._tenures:
                     self._fetched.setdefault(position, deque()).extend(deliveries)
 
-    def take(self, limit: int) -> list[Delivery]:
+    def take(self, limit: int) -> tuple[Delivery, ...]:
         """At most `limit` of the records fetched, for the application to work on. Each call begins at another
         partition, so that a long one can't starve the rest."""
         with self._lock:
             taken: list[Delivery] = []
+            marks: dict[Position, int] = {}
             positions = sorted(self._fetched)
             self._turn += 1
             for i in range(len(positions)):
@@ -96,9 +99,22 @@ class Holdings:
                     taken.extend([waiting.popleft() for _ in range(room)])
                 else:
                     break
+                marks[position] = taken[-1].offset + 1
                 self._delivered[position] = self._tenures[position]
                 self._at_work.add(position)
-            return taken
+            self._taken, self._taken_marks = tuple(taken), marks
+            return self._taken
+
+    def marks(self, deliveries: Sequence[Delivery]) -> dict[Position, int]:
+        """For each partition the offset that follows the last of `deliveries`."""
+        if deliveries is self._taken:  # as nearly always, and there may be hundreds
+            return self._taken_marks
+        marks: dict[Position, int] = {}
+        for record, partition, offset in deliveries:
+            position = (record.topic, partition)
+            if offset >= marks.get(position, 0):
+                marks[position] = offset + 1
+        return marks
 
     def rest(self) -> None:
         """The application asks for more: what it did not commit, it will not."""

@@ -1,7 +1,7 @@
 """One member of a Kafka consumer group, on a thread of its own: kafka-python's consumer is touched by no other.
 
 While the application asks for records, the thread waits for them. While it works on what it got, the thread fetches
-nothing more, and looks after its membership alone, so that rebalances go on however long that work takes.
+one chunk ahead and nothing more, and looks after its membership, so that rebalances go on however long the work takes.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from svc_kit.telemetry import log
 T = TypeVar("T")
 
 CHUNK = 500
-"""Records fetched ahead of the application, at most. So many die young for Python's garbage collector: of a thousand or
-more each costs several times as much."""
+"""Records fetched at once, and ahead while the application works on the last of those before. So many die young for
+Python's garbage collector; of a thousand or more each costs several times as much."""
 SLICE_S = 1.0
 """How long the thread is deaf while it waits for records: shorter costs CPU when there are none."""
 LOOK_IN_S = 0.25
@@ -70,6 +70,11 @@ class MemberThread(ConsumerRebalanceListener):  # type: ignore[misc]
         if not self._wanted:
             self._wanted = True
             self._commands.put(None)
+
+    def look_ahead(self) -> None:
+        """Fetch what has arrived already, without waiting for more, while the application works."""
+        if not self._wanted:
+            self._commands.put(self._fetch_at_once)
 
     async def call(self, work: Callable[[Any], T]) -> T:
         """Run `work` on the thread. Raises UNAVAILABLE when it does not come to it in time, or fails."""
@@ -157,8 +162,7 @@ class MemberThread(ConsumerRebalanceListener):  # type: ignore[misc]
         elif self._stopping or self._must_wait():
             return
         elif self._wanted and not self._hurry:
-            self._take_in(consumer.poll(timeout_ms=int(SLICE_S * 1000), max_records=CHUNK))
-            self._hurry = self._hurry or consumer.group_metadata().state is not MemberState.STABLE
+            self._fetch(consumer, int(SLICE_S * 1000))
         else:
             self._be_member(consumer)
 
@@ -182,6 +186,14 @@ class MemberThread(ConsumerRebalanceListener):  # type: ignore[misc]
         self._yields_until = None
         self._holdings.rest()
         return False
+
+    def _fetch_at_once(self, consumer: Any) -> None:
+        if not self._hurry and not self._holdings.is_yielding:
+            self._fetch(consumer, 0)
+
+    def _fetch(self, consumer: Any, wait_ms: int) -> None:
+        self._take_in(consumer.poll(timeout_ms=wait_ms, max_records=CHUNK))
+        self._hurry = self._hurry or consumer.group_metadata().state is not MemberState.STABLE
 
     def _be_member(self, consumer: Any) -> None:
         """Join, or join again where that is due.

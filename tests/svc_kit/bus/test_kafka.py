@@ -98,7 +98,11 @@ class TestBackpressure:
             assert isinstance(consumer, KafkaGroupConsumer)
             assert len(first) == 10
             assert consumer.waiting == 90
-            rest = [d.record.event_id for d in first]
+            second = await consumer.poll(90, 1.0)
+            assert len(second) == 90
+            await asyncio.sleep(1.0)
+            assert consumer.waiting <= 100
+            rest = [d.record.event_id for d in (*first, *second)]
             while len(rest) < 2000:
                 rest += [d.record.event_id for d in await consumer.poll(500, 1.0)]
         assert sorted(rest) == list(range(1, 2001))

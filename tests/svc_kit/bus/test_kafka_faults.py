@@ -98,19 +98,17 @@ async def test_a_broker_killed_in_the_middle_has_everything_that_was_acknowledge
             event_id += 100
 
     publishers = [asyncio.create_task(publish(i * 10 + 1)) for i in range(8)]
-    for _ in range(2):
-        await asyncio.sleep(1.0)
-        broker.send(signal.SIGKILL)
-        before = len(acknowledged)
-        await asyncio.sleep(0.5)
-        await asyncio.to_thread(broker.start)
-        async with asyncio.timeout(PATIENCE_S):
-            while len(acknowledged) < before + 500:
-                await asyncio.sleep(0.05)
+    await asyncio.sleep(1.0)
+    broker.send(signal.SIGKILL)
+    before = len(acknowledged)
+    await asyncio.to_thread(broker.start)
+    async with asyncio.timeout(PATIENCE_S):
+        while len(acknowledged) < before + 500:
+            await asyncio.sleep(0.05)
     stop.set()
     await asyncio.gather(*publishers)
-    found = await read_all(bus)
-    assert set(acknowledged) <= set(found)
+    assert before > 0
+    assert set(acknowledged) <= set(await read_all(bus))
 
 
 async def test_nobody_waits_for_a_broker_that_is_gone_and_all_goes_on_when_it_is_back(broker: Broker, bus: Bus) -> None:
@@ -125,7 +123,7 @@ async def test_nobody_waits_for_a_broker_that_is_gone_and_all_goes_on_when_it_is
             unavailable(bus.bury(GROUP, batch[0], "broken")),
             unavailable(consumer.commit(batch)),
         )
-        assert await consumer.poll(10, 0.2) == []
+        assert not await consumer.poll(10, 0.2)
         await asyncio.to_thread(broker.start)
         await until_it_works(bus, 3)
     assert {1, 3} <= set(await read_all(bus))

@@ -109,7 +109,7 @@ class TestRebalances:
             joining = asyncio.create_task(self._first(bus))
             await asyncio.sleep(1.5)
             await one.commit(batch)
-            assert await one.poll(100, 0.1) == []
+            assert not await one.poll(100, 0.1)
             await bus.publish([make(i, i) for i in range(41, 81)])
             async with asyncio.timeout(20):
                 while not joining.done():

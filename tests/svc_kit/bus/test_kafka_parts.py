@@ -221,7 +221,7 @@ class TestHoldings:
         holdings.committed({A: 3})
         assert not holdings.is_yielding
         assert holdings.to_commit({A: 4}) == ({}, [A])
-        assert holdings.take(10) == []
+        assert holdings.take(10) == ()
 
     def test_one_without_work_at_hand_goes_at_once(self, holdings: Holdings) -> None:
         holdings.take(2)
@@ -251,8 +251,14 @@ class TestHoldings:
     def test_a_moved_place_forgets_what_was_fetched(self, holdings: Holdings) -> None:
         holdings.take(1)
         holdings.moved([A])
-        assert holdings.take(10) == []
+        assert holdings.take(10) == ()
         assert holdings.to_commit({A: 2}) == ({}, [A])
+
+    def test_what_to_commit_is_the_last_of_each_partition(self, holdings: Holdings) -> None:
+        holdings.fetched(deliver(B, 7, 8))
+        taken = holdings.take(10)
+        assert holdings.marks(taken) == holdings.marks(list(taken)) == {A: 4, B: 9}
+        assert holdings.marks(taken[:1] + taken[-1:]) in ({A: 4, B: 8}, {A: 2, B: 9})
 
     def test_each_taking_begins_at_another_partition(self, holdings: Holdings) -> None:
         holdings.fetched(deliver(B, 1))
