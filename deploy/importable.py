@@ -1,7 +1,7 @@
-"""Imports all that an image's roles may ever need: `python -m importable TARGET`, run in the finished environment.
+"""Imports all that an image's roles may ever need: `python deploy/importable.py TARGET`, in the finished environment.
 
-What `deploy/slim.py` took out too much of fails here, while the image is built: every role, every adapter that a URL can
-choose for it, and the program that transcodes.
+What `deploy/slim.py` took out too much of fails here, while the image is built: every role, every adapter that a URL
+can choose for it, and the program that transcodes.
 """
 
 from __future__ import annotations
@@ -21,12 +21,8 @@ PACKAGES: Mapping[str, Sequence[str]] = {
 DRIVERS: Mapping[str, Sequence[str]] = {
     "gateway": ("kafka", "redis.asyncio.cluster", "uvicorn.protocols.websockets.websockets_sansio_impl", "uvloop"),
     "services": (
-        *(
-            "asyncpg",
-            "asyncmy.connection",
-            "sqlalchemy.dialects.postgresql.asyncpg",
-            "sqlalchemy.dialects.mysql.asyncmy",
-        ),
+        *("asyncpg", "sqlalchemy.dialects.postgresql.asyncpg"),
+        *("asyncmy.connection", "sqlalchemy.dialects.mysql.asyncmy"),
         *("acsylla", "neo4j", "aiobotocore.session", "aiohttp", "tritonclient.grpc.aio", "meilisearch", "kafka"),
         *("redis.asyncio.cluster", "onnxruntime", "pyarrow.parquet", "usearch.index", "tantivy", "PIL.WebPImagePlugin"),
         *("PIL.JpegImagePlugin", "PIL.PngImagePlugin"),

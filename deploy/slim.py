@@ -1,7 +1,7 @@
 """Takes out of an environment what an image never uses: `python deploy/slim.py ENVIRONMENT TARGET`.
 
-Standard library, and `strip` where there is one. Whoever runs it imports everything afterwards (`deploy/importable.py`):
-what was needed after all shows there, not in production.
+Standard library, and `strip` where there is one. Whoever runs it imports everything afterwards, by
+`deploy/importable.py`: what was needed after all shows there, not in production.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ FOLDERS = frozenset({"tests", "test", "testing", "include", "examples", "benchma
 # `testing` of these is imported by the package itself, or by what stands on it.
 KEPT = frozenset({"numpy/testing", "sqlalchemy/testing", "anyio/abc/testing", "alembic/testing"})
 # Sources of extension modules, and stubs for type checkers.
-SUFFIXES = frozenset(
-    {".pyx", ".pxd", ".pxi", ".pyi", ".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".a", ".lib", ".cmake"}
-)
+SUFFIXES = frozenset({".pyx", ".pxd", ".pxi", ".pyi", ".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".a", ".cmake"})
 # By package, what nothing here imports; each is a pattern below site-packages.
 UNUSED = (
     # Arrow without its network file systems, Flight and ORC: the archive reads and writes Parquet, S3 is aiobotocore's.
