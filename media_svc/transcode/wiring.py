@@ -43,10 +43,19 @@ def build_transcode(context: MediaContext) -> Transcode:
     runner = JobRunner(TRANSCODE, queue, worker.work, worker.give_up, policy, clock, new_holder())
     context.doorbells.append(runner.nudge)
 
-    async def check() -> None:
-        await toolbox.tools()
+    transcodes = False
 
-    return Transcode([Job("media.transcode", runner.run)], check)
+    async def run() -> None:
+        nonlocal transcodes
+        transcodes = True
+        await runner.run()
+
+    async def check() -> None:
+        """Where nothing is transcoded, no ffmpeg is missed."""
+        if transcodes:
+            await toolbox.tools()
+
+    return Transcode([Job("media.transcode", run)], check)
 
 
 def _limits(settings: MediaSettings) -> TranscodeLimits:
