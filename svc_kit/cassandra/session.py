@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ from svc_kit.telemetry import log
 CONNECT_S = 3.0
 MIGRATE_S = 30.0
 RECONNECT_MS = 1000
+HEARTBEAT_S = 5
+SILENT_S = 15
+"""A connection that says nothing for so long is given up."""
+GRACE_S = 0.1
 
 _log = log(__name__)
 
@@ -52,10 +56,12 @@ async def connect(address: Address, *, keyspace: bool = True, timeout_s: float =
             speculative_execution_policy=acsylla.SpeculativeExecutionPolicy(address.speculative_ms, 1)
             if address.speculative_ms
             else None,
+            heartbeat_interval_sec=HEARTBEAT_S,
+            idle_timeout_sec=SILENT_S,
             application_name="reelgraph",
             **_tls(address),
         )
-        return Session(await cluster.create_session(keyspace=address.keyspace if keyspace else None), address)
+        return Session(await _opened(cluster.create_session(keyspace=address.keyspace if keyspace else None)), address)
     except CassErrorServerBadCredentials:
         raise EngineUnusable("wrong user name or password") from None
     except CassErrorLibUnableToSetKeyspace:
@@ -66,6 +72,50 @@ async def connect(address: Address, *, keyspace: bool = True, timeout_s: float =
         raise EngineUnusable("no node can be reached") from None
     except CassException as error:
         raise EngineUnusable(f"can't be connected to ({type(error).__name__})") from None
+
+
+# What nobody waits for any more, until it has connected or failed.
+_connecting: set[Coroutine[Any, Any, Any]] = set()
+
+
+async def _opened(connecting: Coroutine[Any, Any, Any]) -> Any:
+    """The driver's session, once it is connected.
+
+    The driver locks up, and the process with it, when a session is dropped while it connects. So this is no task,
+    which a cancellation or the end of the loop would drop: it goes on by itself and is closed when it is too late."""
+    done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    _connecting.add(connecting)
+
+    def step(_: Any = None) -> None:
+        try:
+            waited_for = connecting.send(None)
+        except StopIteration as end:
+            _settle(done, end.value)
+        except BaseException as error:
+            _settle(done, error)
+        else:
+            waited_for._asyncio_future_blocking = False
+            waited_for.add_done_callback(step)
+            return
+        _connecting.discard(connecting)
+
+    step()
+    return await done
+
+
+def _settle(done: asyncio.Future[Any], outcome: Any) -> None:
+    if not done.done():
+        if isinstance(outcome, BaseException):
+            done.set_exception(outcome)
+        else:
+            done.set_result(outcome)
+    elif not isinstance(outcome, BaseException):
+        late = asyncio.ensure_future(outcome.close())
+        _closing.add(late)
+        late.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Future[Any]] = set()
 
 
 def _tls(address: Address) -> dict[str, Any]:
@@ -97,7 +147,7 @@ class Session:
         self._slots = asyncio.Semaphore(address.in_flight)
         # A bulk writer leaves places to readers.
         self._writers = max(1, address.in_flight // 2)
-        self._deadline_s = address.timeout_s + CONNECT_S
+        self._timeout_s = address.timeout_s + GRACE_S
 
     @property
     def version(self) -> tuple[int, ...]:
@@ -139,15 +189,9 @@ class Session:
             await _together(self._write(shared) for _ in ahead)
 
     async def _write(self, statements: Iterable[Query]) -> None:
-        prepared, execute, slots = self._prepared, self._session.execute, self._slots
+        prepared, execute = self._prepared, self._execute
         for query, values in statements:
-            bound = (prepared.get(query) or await self._statement(query)).bind(values)
-            bound.set_is_idempotent(True)
-            async with slots:
-                try:
-                    await execute(bound)
-                except CassException as error:
-                    raise _ours(error) from error
+            await execute((prepared.get(query) or await self._statement(query)).bind(values))
 
     async def define(self, statement: str) -> None:
         try:
@@ -162,8 +206,10 @@ class Session:
         bound.set_is_idempotent(True)
         async with self._slots:
             try:
-                return await self._session.execute(bound)
-            except CassException as error:
+                # The driver forgets its own timeout when it looks for a second node and there is none.
+                async with asyncio.timeout(self._timeout_s):
+                    return await self._session.execute(bound)
+            except (CassException, TimeoutError) as error:
                 raise _ours(error) from error
 
     async def _statement(self, query: str) -> Any:
@@ -173,8 +219,9 @@ class Session:
                 known = self._prepared.get(query)
                 if known is None:
                     try:
-                        known = await self._session.create_prepared(query)
-                    except CassException as error:
+                        async with asyncio.timeout(self._timeout_s):
+                            known = await self._session.create_prepared(query)
+                    except (CassException, TimeoutError) as error:
                         raise _ours(error) from error
                     self._prepared[query] = known
         return known
@@ -190,6 +237,6 @@ async def _together(bodies: Iterable[Any]) -> None:
         raise failed.exceptions[0] from None
 
 
-def _ours(error: CassException) -> AppError:
+def _ours(error: CassException | TimeoutError) -> AppError:
     _log.warning("cassandra refused a request", kind=type(error).__name__, error=str(error))
     return unavailable("The store of histories can't be reached.")
