@@ -17,17 +17,22 @@ PACKAGES: Mapping[str, Sequence[str]] = {
     "services": SERVICES,
     "reelgraph": (*SERVICES, "gateway"),
 }
-# Drivers that are loaded late, by the ones named in our own modules.
-DRIVERS: Mapping[str, Sequence[str]] = {
-    "gateway": ("kafka", "redis.asyncio.cluster", "uvicorn.protocols.websockets.websockets_sansio_impl", "uvloop"),
-    "services": (
-        *("asyncpg", "sqlalchemy.dialects.postgresql.asyncpg"),
-        *("asyncmy.connection", "sqlalchemy.dialects.mysql.asyncmy"),
-        *("acsylla", "neo4j", "aiobotocore.session", "aiohttp", "tritonclient.grpc.aio", "meilisearch", "kafka"),
-        *("redis.asyncio.cluster", "onnxruntime", "pyarrow.parquet", "usearch.index", "tantivy", "PIL.WebPImagePlugin"),
-        *("PIL.JpegImagePlugin", "PIL.PngImagePlugin"),
+# What is imported late, by name or by a driver: so that it is there, and compiled.
+SERVING = (
+    *(
+        "uvicorn.protocols.websockets.websockets_sansio_impl",
+        "uvicorn.lifespan.off",
+        "uvloop",
+        "anyio._backends._asyncio",
     ),
-}
+    *("kafka", "redis.asyncio.cluster", "encodings.idna", "http.client"),
+)
+STORES = (
+    *("aiosqlite", "asyncpg", "sqlalchemy.dialects.postgresql.asyncpg", "alembic.command", "alembic.config"),
+    *("asyncmy.connection", "sqlalchemy.dialects.mysql.asyncmy", "acsylla", "neo4j", "meilisearch"),
+    *("aiobotocore.session", "aiohttp", "tritonclient.grpc.aio", "onnxruntime", "pyarrow.parquet", "usearch.index"),
+    *("tantivy", "PIL.WebPImagePlugin", "PIL.JpegImagePlugin", "PIL.PngImagePlugin"),
+)
 # Needs torch or LightGBM, which no image has.
 TRAINING = "rank_svc.train"
 # Writes the packaged model, with packages that only development has.
@@ -48,7 +53,9 @@ def modules(target: str) -> Iterator[str]:
             if found.name in NEVER or (target == "services" and found.name.endswith("probe_child")):
                 continue
             yield found.name
-    yield from DRIVERS["gateway" if target == "gateway" else "services"]
+    yield from SERVING
+    if target != "gateway":
+        yield from STORES
 
 
 def main() -> int:
