@@ -201,7 +201,9 @@ def upgrade() -> None:
         sa.Column("shown", sa.Boolean(), nullable=False),
         sa.Column("published_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("put_at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("standing", sa.Float(precision=53).with_variant(mysql.DOUBLE(), "mysql"), nullable=False),
+        sa.Column(
+            "standing", sa.Float(precision=53).with_variant(mysql.DOUBLE(asdecimal=False), "mysql"), nullable=False
+        ),
         sa.Column("viral_at_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("video_id", name=op.f("pk_trending_videos")),
     )

@@ -51,6 +51,7 @@ async def test_the_top_holds_shown_videos_by_rank_and_then_newest_id(store: Tren
     await rank(store, {1: 2.5, 2: 7.25, 3: 2.5, 4: -3.0, 5: 99.0, 6: 1.0})
     assert await store.top(10) == [Ranked(2, 20, 7.25), Ranked(3, 30, 2.5), Ranked(1, 10, 2.5), Ranked(4, 40, -3.0)]
     assert [entry.video_id for entry in await store.top(2)] == [2, 3]
+    assert {type(entry.rank) for entry in await store.top(10)} == {float}
 
 
 async def test_a_lower_version_changes_nothing_and_a_change_keeps_the_rank(store: TrendingStore) -> None:

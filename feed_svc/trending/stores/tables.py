@@ -16,7 +16,7 @@ trending_videos = Table(
     Column("shown", Boolean, nullable=False),
     Column("published_at_ms", BigInteger, nullable=False),
     Column("put_at_ms", BigInteger, nullable=False),
-    Column("standing", Float(53).with_variant(DOUBLE(), "mysql"), nullable=False),
+    Column("standing", Float(53).with_variant(DOUBLE(asdecimal=False), "mysql"), nullable=False),
     Column("viral_at_ms", BigInteger),
 )
 Index("trending_videos_top", trending_videos.c.shown, trending_videos.c.standing, trending_videos.c.video_id)
