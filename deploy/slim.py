@@ -48,7 +48,8 @@ _DATA = (
     *("tritonclient", "rapidjson*.so", "PIL", "pillow.libs", "meilisearch", "ffmpeg", "future", "rbloom", "m3u8"),
     "rank_svc/models",
 )
-_PAGES = ("gateway", "strawberry", "graphql")
+# The explorer and the player: a gateway serves them.
+_PAGES = ("gateway/explorer/dist",)
 NOT_IN: Mapping[str, Sequence[str]] = {
     "reelgraph": (),
     "services": (*_MEDIA, *_PAGES),
