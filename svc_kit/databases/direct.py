@@ -15,6 +15,9 @@ import orjson
 from svc_kit.databases.errors import unreachable
 from svc_kit.databases.pool import IDLE_S, POOL_WAIT_S
 
+# The server ends the connection with these, and the socket may not know it yet.
+_ENDING = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
+
 
 class DirectReads:
     """A bounded number of connections; a statement that finds none free waits for at most `POOL_WAIT_S`."""
@@ -36,7 +39,9 @@ class DirectReads:
                 return await self._fetch(sql, arguments)
             finally:
                 self._slots.release()
-        except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+        except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            raise unreachable(error) from error
+        except asyncpg.PostgresError as error:
             if isinstance(error, asyncpg.SyntaxOrAccessError):
                 raise
             raise unreachable(error) from error
@@ -45,12 +50,12 @@ class DirectReads:
         connection = self._idle_one() or await self._open()
         try:
             rows: Sequence[Any] = await connection.fetch(sql, *arguments)
-        except asyncpg.PostgresError:
-            self._give_back(connection)
-            raise
-        except BaseException:
-            # Cancelled or broken: what the server still sends must not reach the next statement.
-            connection.terminate()
+        except BaseException as error:
+            if isinstance(error, asyncpg.PostgresError) and not isinstance(error, _ENDING):
+                self._give_back(connection)
+            else:
+                # Cancelled or broken: what the server still sends must not reach the next statement.
+                connection.terminate()
             raise
         self._give_back(connection)
         return rows

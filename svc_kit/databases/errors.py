@@ -24,6 +24,9 @@ _CONFLICTS: frozenset[object] = frozenset({"40001", "40P01", 1213, 1020})
 _PASSING_CLASSES = frozenset({"08", "53", "57", "58"})
 # No lock within its time; the server was made read-only, as while it hands over to another.
 _PASSING: frozenset[object] = frozenset({"55P03", "25006", 1205, 1290, 1836})
+# asyncpg's own: a plan that a migration made stale, and a connection whose end it met halfway through a statement.
+_BROKEN_NAME = "InternalClientError"
+_PASSING_NAMES = frozenset({"InvalidCachedStatementError", _BROKEN_NAME})
 _log = log(__name__)
 T = TypeVar("T")
 
@@ -60,7 +63,7 @@ def translate(error: BaseException) -> AppError | None:
     passing = code in _PASSING or (isinstance(code, str) and code[:2] in _PASSING_CLASSES)
     if passing or error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
         return unreachable(error.orig or error)
-    return unreachable(error.orig or error) if type(error.orig).__name__ == "InvalidCachedStatementError" else None
+    return unreachable(error.orig or error) if type(error.orig).__name__ in _PASSING_NAMES else None
 
 
 def unreachable(error: BaseException) -> AppError:
@@ -83,6 +86,8 @@ def translate_network_errors(engine: AsyncEngine) -> None:
         if isinstance(context.original_exception, (OSError, TimeoutError)):
             context.is_disconnect = True
             return unreachable(context.original_exception)
+        if type(context.original_exception).__name__ == _BROKEN_NAME:
+            context.is_disconnect = True
         return None
 
     event.listen(engine.sync_engine, "handle_error", on_error, retval=True)
