@@ -126,8 +126,8 @@ def settings_of(url: str) -> KafkaSettings:
 class CannotConnect(Exception):
     """No broker took us. `spoke`: one answered the first question, which needs no password."""
 
-    def __init__(self, spoke: bool) -> None:
-        super().__init__("no broker took the connection")
+    def __init__(self, spoke: bool, reason: object) -> None:
+        super().__init__(f"no broker took the connection: {reason}")
         self.spoke = spoke
 
 
@@ -149,7 +149,7 @@ def connect(kind: Callable[..., Any], configs: Mapping[str, Any]) -> Any:
         for client in made:
             with contextlib.suppress(Exception):
                 client.close()
-        raise CannotConnect(spoke) from error
+        raise CannotConnect(spoke, error) from error
 
 
 def as_unavailable(error: BaseException, doing: str) -> AppError:

@@ -16,7 +16,7 @@ from svc_kit.bus.port import Position
 
 FETCH_BYTES = 8 << 20
 """The driver holds about twice as much for each consumer, at most."""
-FETCH_WAIT_MS = 1000
+FETCH_WAIT_MS = 2000
 MAX_HEARTBEAT_MS = 2000
 LEAVE_S = 2.0
 RETRY_S = 0.02
@@ -29,7 +29,7 @@ def consumer_configs(settings: KafkaSettings) -> dict[str, Any]:
         "enable_auto_commit": False,
         "allow_auto_create_topics": False,
         # A broker answers at once when it has something; a partition that is new to us waits for an answer under way.
-        "fetch_max_wait_ms": FETCH_WAIT_MS,
+        "fetch_max_wait_ms": min(FETCH_WAIT_MS, settings.timeout_ms // 2),
         "fetch_max_bytes": FETCH_BYTES,
         "max_partition_fetch_bytes": MAX_MESSAGE_BYTES,
         "metrics_enabled": False,
@@ -81,7 +81,7 @@ def take_over(settings: KafkaSettings, group: str, offsets: Mapping[Position, in
         until = time.monotonic() + settings.hold_s + 2 * settings.timeout_s
         while not wanted <= consumer.assignment():
             if time.monotonic() > until:
-                raise CannotConnect(spoke=True)
+                raise CannotConnect(spoke=True, reason="the group's members do not yield")
             consumer._coordinator.poll(timeout_ms=1000)
             if consumer.group_metadata().state is not MemberState.STABLE:
                 consumer._coordinator.request_rejoin()
