@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
@@ -56,17 +56,32 @@ def service_url(common: str, service: str) -> str:
     MySQL a database `<name>_<service>`, on SQLite a file `<stem>.<service><suffix>`.
 
     Raises ValueError when the URL names no database."""
-    parts = urlsplit(common)
-    if parts.scheme in ("postgresql", "postgres"):
-        query = query_of(common)
-        given = query.get("search_path")
-        return with_query(common, {**query, "search_path": f"{given}_{service}" if given else service})
-    if parts.scheme == "mysql":
-        if not (name := database_of(common)):
-            raise ValueError("database URL mysql://: names no database")
-        return with_database(common, f"{name}_{service}")
-    if parts.scheme == "sqlite":
-        folder, _, file = common.partition("?")[0].rpartition("/")
-        path = PurePosixPath(file)
-        return with_query(f"{folder}/{path.stem}.{service}{path.suffix}", query_of(common))
-    return common
+    part_of = _PARTS.get(urlsplit(common).scheme)
+    # Of an unknown scheme opening it will tell.
+    return part_of(common, service) if part_of else common
+
+
+def _schema_of(common: str, service: str) -> str:
+    query = query_of(common)
+    given = query.get("search_path")
+    return with_query(common, {**query, "search_path": f"{given}_{service}" if given else service})
+
+
+def _sibling_of(common: str, service: str) -> str:
+    if not (name := database_of(common)):
+        raise ValueError("database URL mysql://: names no database")
+    return with_database(common, f"{name}_{service}")
+
+
+def _file_beside(common: str, service: str) -> str:
+    folder, _, file = common.partition("?")[0].rpartition("/")
+    path = PurePosixPath(file)
+    return with_query(f"{folder}/{path.stem}.{service}{path.suffix}", query_of(common))
+
+
+_PARTS: Mapping[str, Callable[[str, str], str]] = {
+    "postgresql": _schema_of,
+    "postgres": _schema_of,
+    "mysql": _sibling_of,
+    "sqlite": _file_beside,
+}
