@@ -56,32 +56,31 @@ def service_url(common: str, service: str) -> str:
     MySQL a database `<name>_<service>`, on SQLite a file `<stem>.<service><suffix>`.
 
     Raises ValueError when the URL names no database."""
-    part_of = _PARTS.get(urlsplit(common).scheme)
-    # Of an unknown scheme opening it will tell.
-    return part_of(common, service) if part_of else common
+    part_of = _PARTS.get(common.partition(":")[0])
+    return common if part_of is None else part_of(common, service)
 
 
-def _schema_of(common: str, service: str) -> str:
+def _schema(common: str, service: str) -> str:
     query = query_of(common)
     given = query.get("search_path")
     return with_query(common, {**query, "search_path": f"{given}_{service}" if given else service})
 
 
-def _sibling_of(common: str, service: str) -> str:
+def _database(common: str, service: str) -> str:
     if not (name := database_of(common)):
         raise ValueError("database URL mysql://: names no database")
     return with_database(common, f"{name}_{service}")
 
 
-def _file_beside(common: str, service: str) -> str:
-    folder, _, file = common.partition("?")[0].rpartition("/")
-    path = PurePosixPath(file)
+def _file(common: str, service: str) -> str:
+    folder, _, name = common.partition("?")[0].rpartition("/")
+    path = PurePosixPath(name)
     return with_query(f"{folder}/{path.stem}.{service}{path.suffix}", query_of(common))
 
 
 _PARTS: Mapping[str, Callable[[str, str], str]] = {
-    "postgresql": _schema_of,
-    "postgres": _schema_of,
-    "mysql": _sibling_of,
-    "sqlite": _file_beside,
+    "postgresql": _schema,
+    "postgres": _schema,
+    "mysql": _database,
+    "sqlite": _file,
 }
