@@ -4,6 +4,7 @@ and `sslkey` as PostgreSQL has them, beside our `pool_size`."""
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import ssl
 from collections.abc import AsyncIterator
@@ -60,6 +61,8 @@ def open_engine(url: str, pool_size: int, command_s: float) -> Engine:
 
 
 def _arguments(url: str) -> dict[str, Any]:
+    # The server's notes, such as that a primary key's name is not kept, are no news to an operator.
+    logging.getLogger("asyncmy").setLevel(logging.ERROR)
     parts, query = urlsplit(url), query_of(url)
     if unknown := query.keys() - set(QUERY):
         raise ValueError(f"database URL mysql://: unknown option {min(unknown)}; valid: {', '.join(QUERY)}")
