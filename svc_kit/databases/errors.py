@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from svc_kit.errors import AppError, Reason, unavailable
+from svc_kit.errors import AppError, Reason
 from svc_kit.telemetry import log
 
 ATTEMPTS = 4
@@ -36,6 +36,13 @@ class Conflicted(AppError):
 
     def __init__(self) -> None:
         super().__init__(Reason.UNAVAILABLE, "Somebody else is changing the same thing; try again.", retry_after_ms=100)
+
+
+class Unreachable(AppError):
+    """The database did not answer, or can't now."""
+
+    def __init__(self) -> None:
+        super().__init__(Reason.UNAVAILABLE, _UNREACHABLE, retry_after_ms=1000)
 
 
 class translated:
@@ -66,10 +73,10 @@ def translate(error: BaseException) -> AppError | None:
     return unreachable(error.orig or error) if type(error.orig).__name__ in _PASSING_NAMES else None
 
 
-def unreachable(error: BaseException) -> AppError:
+def unreachable(error: BaseException) -> Unreachable:
     """UNAVAILABLE, with the cause in the logs."""
     _log.warning("database failed", error=str(error) or type(error).__name__)
-    return unavailable(_UNREACHABLE)
+    return Unreachable()
 
 
 def _code(error: BaseException | None) -> object:

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
-from svc_kit.databases.errors import Conflicted, unreachable
-from svc_kit.errors import AppError, Reason
+from svc_kit.databases.errors import Unreachable, unreachable
 
 FAILURES: Final = 3
 """In a row, with no answer between them."""
@@ -62,7 +61,7 @@ class Guard:
     def _is_silence(self, error: BaseException, took_s: float) -> bool:
         if isinstance(error, asyncio.CancelledError):
             return took_s >= SLOW_S
-        return isinstance(error, AppError) and error.reason is Reason.UNAVAILABLE and not isinstance(error, Conflicted)
+        return isinstance(error, Unreachable)
 
 
 class _Use:

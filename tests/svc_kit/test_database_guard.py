@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from svc_kit.databases.errors import Conflicted
+from svc_kit.databases.errors import Conflicted, Unreachable
 from svc_kit.databases.guard import FAILURES, OPEN_S, SLOW_S, Guard
 from svc_kit.errors import AppError, Reason, not_found, unavailable
 
@@ -33,7 +33,7 @@ class Bench:
 
     def fail(self, times: int) -> None:
         for _ in range(times):
-            assert self.use(unavailable("no answer"))
+            assert self.use(Unreachable())
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_it_refuses_after_failures_in_a_row_and_lets_one_through_later(bench: Be
     bench.fail(FAILURES)
     assert not bench.use()
     bench.now += OPEN_S
-    assert bench.use(unavailable("still no answer"))
+    assert bench.use(Unreachable())
     assert not bench.use()
     bench.now += OPEN_S
     assert bench.use()
@@ -60,7 +60,10 @@ def test_only_one_looks_whether_it_is_back(bench: Bench) -> None:
     assert bench.use()
 
 
-@pytest.mark.parametrize("answer", [None, not_found("id", "video"), Conflicted(), ValueError("a defect")])
+@pytest.mark.parametrize(
+    "answer",
+    [None, not_found("id", "video"), unavailable("something else is away"), Conflicted(), ValueError("a defect")],
+)
 def test_any_answer_between_failures_starts_the_count_anew(bench: Bench, answer: BaseException | None) -> None:
     for _ in range(4):
         bench.fail(FAILURES - 1)
