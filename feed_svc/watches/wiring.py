@@ -20,6 +20,7 @@ from feed_svc.watches.store import WatchHistory
 from feed_svc.watches.stores import HISTORY_SCHEMES
 from feed_svc.watches.stores.sql import SqlWatchLog
 from feed_svc.watches.stores.tables import watches
+from feed_svc.watches.worker import BATCH as HISTORY_BATCH
 from feed_svc.watches.worker import GROUP as HISTORY_GROUP
 from feed_svc.watches.worker import TOPICS as HISTORY_TOPICS
 from feed_svc.watches.worker import HistoryHandler, rebuild_histories
@@ -60,7 +61,7 @@ async def build_watches(
     counters = CachedCounters(store, platform.cache, prefix="views")
     workers = [
         EventWorker(platform.bus, "feed.counters", TOPICS, CountingHandler(counters, views_of), clock),
-        EventWorker(platform.bus, HISTORY_GROUP, HISTORY_TOPICS, HistoryHandler(histories), clock),
+        EventWorker(platform.bus, HISTORY_GROUP, HISTORY_TOPICS, HistoryHandler(histories), clock, batch=HISTORY_BATCH),
     ]
     secret = platform.settings.secret.get_secret_value().encode()
     commands = WatchCommands(log, videos, cursors, context.uow, context.settings, clock, acted=acted)

@@ -10,6 +10,8 @@ from svc_kit.bus.runner import Envelope
 
 GROUP = "feed.watch_history"
 TOPICS = ("watch",)
+BATCH = 1000
+"""Events at once: a wide-row store takes many rows at once as fast as few."""
 
 
 class HistoryHandler:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from svc_kit.breaker import Breaker
+from svc_kit.errors import AppError, Reason, unavailable
 
 Query = tuple[str, Sequence[Any]]
 """A statement with `?` in it, and the values for them, in order; None: no value."""
 
 R = TypeVar("R")
 
-DEADLINE_S = 30.0
+WRITE_S = 30.0
 """Of a whole batch; each of its requests has the timeout of the URL."""
 
 
@@ -51,30 +52,49 @@ class Rows(Protocol):
 
 
 class GuardedRows:
-    """`Rows` behind a breaker: a server that is gone costs a timeout, then nothing until it answers a single probe."""
+    """`Rows` behind a breaker: a server that is gone costs a timeout, then nothing until it answers a single probe.
 
-    def __init__(self, inner: Rows, breaker: Breaker) -> None:
+    A read ends within `timeout_s` for every `at_once` of its requests: the driver forgets its own timeout when it
+    looks for a second node and there is none."""
+
+    def __init__(self, inner: Rows, breaker: Breaker, *, timeout_s: float, at_once: int) -> None:
         self._inner = inner
         self._breaker = breaker
+        self._timeout_s = timeout_s
+        self._at_once = at_once
 
     async def select(self, query: str, values: Sequence[Any], *, size: int = 0, state: bytes = b"") -> Page:
         # A bad paging state is the caller's own fault, and an answer.
-        found = await self._guard(lambda: _or_bad(self._inner.select(query, values, size=size, state=state)))
+        found = await self._guard(
+            lambda: _or_bad(self._inner.select(query, values, size=size, state=state)), self._timeout_s
+        )
         if isinstance(found, BadPageState):
             raise found
         return found
 
     async def select_each(self, queries: Iterable[Query], *, size: int = 0) -> list[Page]:
-        return await self._guard(lambda: self._inner.select_each(queries, size=size))
+        wanted = list(queries)
+        deadline_s = self._timeout_s * (1 + len(wanted) // self._at_once)
+        return await self._guard(lambda: self._inner.select_each(wanted, size=size), deadline_s)
 
     async def write(self, statements: Iterable[Query]) -> None:
-        await self._guard(lambda: self._inner.write(statements))
+        await self._guard(lambda: self._inner.write(statements), WRITE_S)
 
     async def define(self, statement: str) -> None:
-        await self._guard(lambda: self._inner.define(statement))
+        await self._guard(lambda: self._inner.define(statement), WRITE_S)
 
-    async def _guard(self, body: Callable[[], Awaitable[R]]) -> R:
-        return await self._breaker.call(body, deadline_s=DEADLINE_S)
+    async def _guard(self, body: Callable[[], Awaitable[R]], deadline_s: float) -> R:
+        try:
+            return await self._breaker.call(body, deadline_s=deadline_s)
+        except AppError as error:
+            if error.reason is Reason.DEADLINE_EXCEEDED:
+                raise unreachable() from error
+            raise
+
+
+def unreachable() -> AppError:
+    """What a client is told, whatever the driver said."""
+    return unavailable("The store of histories can't be reached.")
 
 
 async def _or_bad(body: Awaitable[Page]) -> Page | BadPageState:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
+import time
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +22,8 @@ from acsylla.errors import (
 
 from svc_kit.backends import EngineUnusable
 from svc_kit.cassandra.address import Address
-from svc_kit.cassandra.rows import BadPageState, Page, Query
-from svc_kit.errors import AppError, unavailable
+from svc_kit.cassandra.rows import BadPageState, Page, Query, unreachable
+from svc_kit.errors import AppError
 from svc_kit.telemetry import log
 
 CONNECT_S = 3.0
@@ -138,16 +141,19 @@ def _tls(address: Address) -> dict[str, Any]:
 
 class Session:
     """See `Rows`. A statement is prepared when it is first used; the driver prepares it again on a node that has
-    forgotten it. Every statement must be idempotent: the driver may send it to two nodes."""
+    forgotten it. Every statement must be idempotent: the driver may send it to two nodes.
+
+    `timeout_s` of one request, and how many of a kind are `at_once` under way."""
 
     def __init__(self, session: Any, address: Address) -> None:
         self._session = session
         self._prepared: dict[str, Any] = {}
         self._preparing = asyncio.Lock()
-        self._slots = asyncio.Semaphore(address.in_flight)
-        # A bulk writer leaves places to readers.
-        self._writers = max(1, address.in_flight // 2)
-        self._timeout_s = address.timeout_s + GRACE_S
+        # Readers and writers have places of their own: a bulk writer holds its places to its end.
+        self.at_once = max(1, address.in_flight // 2)
+        self._write_slots = asyncio.Semaphore(self.at_once)
+        self._read_slots = asyncio.Semaphore(self.at_once)
+        self.timeout_s = address.timeout_s + GRACE_S
 
     @property
     def version(self) -> tuple[int, ...]:
@@ -167,8 +173,8 @@ class Session:
 
     async def select_each(self, queries: Iterable[Query], *, size: int = 0) -> list[Page]:
         wanted = list(queries)
-        if len(wanted) == 1:
-            return [await self.select(*wanted[0], size=size)]
+        if len(wanted) <= self.at_once:
+            return await asyncio.gather(*(self.select(query, values, size=size) for query, values in wanted))
         pages: list[Page | None] = [None] * len(wanted)
 
         async def read(numbered: Iterator[tuple[int, Query]]) -> None:
@@ -176,22 +182,54 @@ class Session:
                 pages[place] = await self.select(query, values, size=size)
 
         numbered = enumerate(wanted)
-        await _together(read(numbered) for _ in range(min(self._writers, len(wanted))))
+        await _together(read(numbered) for _ in range(self.at_once))
         return [page for page in pages if page is not None]
 
     async def write(self, statements: Iterable[Query]) -> None:
         left = iter(statements)
-        ahead = list(itertools.islice(left, self._writers))
-        if len(ahead) == 1:
-            await self._write(ahead)
-        elif ahead:
-            shared = itertools.chain(ahead, left)
-            await _together(self._write(shared) for _ in ahead)
+        ahead = list(itertools.islice(left, self.at_once))
+        if not ahead:
+            return
+        shared = itertools.chain(ahead, left)
+        began = [math.inf] * len(ahead)
+        try:
+            async with asyncio.timeout(None) as limit:
+                with self._watched(began, limit):
+                    await _together(self._write(shared, began, place) for place in range(len(ahead)))
+        except TimeoutError as error:
+            raise _ours(error) from error
 
-    async def _write(self, statements: Iterable[Query]) -> None:
-        prepared, execute = self._prepared, self._execute
-        for query, values in statements:
-            await execute((prepared.get(query) or await self._statement(query)).bind(values))
+    async def _write(self, statements: Iterable[Query], began: list[float], place: int) -> None:
+        prepared, execute, now = self._prepared, self._session.execute, time.monotonic
+        async with self._write_slots:
+            for query, values in statements:
+                bound = (prepared.get(query) or await self._statement(query)).bind(values)
+                bound.set_is_idempotent(True)
+                began[place] = now()
+                try:
+                    await execute(bound)
+                except CassException as error:
+                    raise _ours(error) from error
+            began[place] = math.inf
+
+    @contextmanager
+    def _watched(self, began: list[float], limit: asyncio.Timeout) -> Iterator[None]:
+        """Fires `limit` when one request takes too long: a timer for each of thousands would cost as much as they."""
+        loop = asyncio.get_running_loop()
+
+        timers: list[asyncio.TimerHandle] = []
+
+        def look() -> None:
+            if min(began) < time.monotonic() - self.timeout_s:
+                limit.reschedule(loop.time())
+            else:
+                timers[:] = [loop.call_later(self.timeout_s / 4, look)]
+
+        timers.append(loop.call_later(self.timeout_s, look))
+        try:
+            yield
+        finally:
+            timers[0].cancel()
 
     async def define(self, statement: str) -> None:
         try:
@@ -204,12 +242,10 @@ class Session:
 
     async def _execute(self, bound: Any) -> Any:
         bound.set_is_idempotent(True)
-        async with self._slots:
+        async with self._read_slots:
             try:
-                # The driver forgets its own timeout when it looks for a second node and there is none.
-                async with asyncio.timeout(self._timeout_s):
-                    return await self._session.execute(bound)
-            except (CassException, TimeoutError) as error:
+                return await self._session.execute(bound)
+            except CassException as error:
                 raise _ours(error) from error
 
     async def _statement(self, query: str) -> Any:
@@ -219,7 +255,7 @@ class Session:
                 known = self._prepared.get(query)
                 if known is None:
                     try:
-                        async with asyncio.timeout(self._timeout_s):
+                        async with asyncio.timeout(self.timeout_s):
                             known = await self._session.create_prepared(query)
                     except (CassException, TimeoutError) as error:
                         raise _ours(error) from error
@@ -239,4 +275,4 @@ async def _together(bodies: Iterable[Any]) -> None:
 
 def _ours(error: CassException | TimeoutError) -> AppError:
     _log.warning("cassandra refused a request", kind=type(error).__name__, error=str(error))
-    return unavailable("The store of histories can't be reached.")
+    return unreachable()

@@ -68,6 +68,7 @@ async def lease(url: str) -> Lease:
             breaker = Breaker(
                 "The store of histories", SystemClock(), failures=FAILURES, window_s=WINDOW_S, open_s=OPEN_S
             )
-            shared = loop.sessions[url] = _Shared(session, GuardedRows(session, breaker))
+            rows = GuardedRows(session, breaker, timeout_s=session.timeout_s, at_once=session.at_once)
+            shared = loop.sessions[url] = _Shared(session, rows)
         shared.users += 1
         return Lease(url, shared.rows)
