@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from svc_kit.cassandra.address import parse
 from svc_kit.cassandra.schema import Table, migrate
+from svc_kit.cassandra.session import connect
 from svc_kit.cassandra.shared import lease
 from tests.support.databases import DATABASES, fresh_database
 from tests.support.engines import server_url, servers
 
 WIDE = [*DATABASES, *servers("cassandra")]
-KEYSPACE = "reelgraph_contracts"
+PREFIX = "reelgraph_test_"
+KEYSPACE = f"{PREFIX}{os.getpid()}"
+"""Of this process: another may run the same tests on the same server."""
 
 
 @asynccontextmanager
@@ -36,10 +41,30 @@ def keyspace_url(name: str = KEYSPACE, **options: object) -> str:
 async def empty_tables(tables: Sequence[Table]) -> str:
     """The URL of a keyspace in which these tables are there, and empty."""
     url = keyspace_url()
-    await migrate(url, tables)
+    if missing := [table for table in tables if table.name not in _made]:
+        await migrate(url, missing)
+        await _drop_left_behind(url)
+        _made.update(table.name for table in missing)
     leased = await lease(url)
     for table in tables:
         if (await leased.rows.select(f"SELECT * FROM {table.name} LIMIT 1", ())).rows:
             await leased.rows.define(f"TRUNCATE {table.name}")
     await leased.close()
     return url
+
+
+_made: set[str] = set()
+
+
+def _runs(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+async def _drop_left_behind(url: str) -> None:
+    """Keyspaces of processes that are no more."""
+    session = await connect(parse(url), timeout_s=30)
+    for (name,) in (await session.select("SELECT keyspace_name FROM system_schema.keyspaces", ())).rows:
+        pid = name.removeprefix(PREFIX)
+        if pid != name and not _runs(int(pid)):
+            await session.define(f"DROP KEYSPACE IF EXISTS {name}")
+    await session.close()
