@@ -43,15 +43,13 @@ class CommentStream:
         # A socket outlives the access token that opened it: from here on the service acts for the viewer.
         caller = replace(caller, token="")
         async with self._wakeups.listen(topic_of(video_id)) as listener:
-            await self._sight.video(caller, video_id)
-            checked_at = self._clock.monotonic()
+            checked_at = await self._checked(caller, video_id)
             reader = _Reader(self._store, video_id, after_id or await self._store.latest(video_id))
             found = await reader.missed() if after_id else []
             while True:
                 for comment in found:
                     if self._clock.monotonic() - checked_at >= SEEN_FOR_S:
-                        await self._sight.video(caller, video_id)
-                        checked_at = self._clock.monotonic()
+                        checked_at = await self._checked(caller, video_id)
                     if await self._sight.unblocked(caller, [comment]):
                         (view,) = await self._views.comments(caller.user_id, [comment])
                         yield view
@@ -60,8 +58,14 @@ class CommentStream:
                 idle_s = self._clock.monotonic() - checked_at
                 if not found and (woken or idle_s >= IDLE_CHECK_S):
                     # Woken for no comment: the video itself has changed.
-                    await self._sight.video(caller, video_id)
-                    checked_at = self._clock.monotonic()
+                    checked_at = await self._checked(caller, video_id)
+
+    async def _checked(self, caller: Caller, video_id: int) -> float:
+        """From when on it is known that the caller may see the video; raises NOT_FOUND. The answer is as old as the
+        question: what happened meanwhile may not be in it."""
+        asked_at = self._clock.monotonic()
+        await self._sight.video(caller, video_id)
+        return asked_at
 
 
 class _Reader:
