@@ -59,7 +59,7 @@ servers-status: env ## which of them run, where, in how much memory
 
 .PHONY: test-servers
 test-servers: gen web servers ## the contract and integration suites against them, with a closing line an engine
-	@$(WITH_SERVERS) $(BIN)/pytest -q -n 2 --dist loadgroup -m 'servers and not soak'
+	@$(WITH_SERVERS) $(BIN)/pytest -q -n 2 --dist loadgroup -m 'servers and not soak' $(AGAIN)
 
 # What needs the real servers reads their addresses from here.
 WITH_SERVERS = source "$${REELGRAPH_SERVERS_DIR:-.servers}/env" &&
@@ -71,7 +71,7 @@ smoke: gen web $(if $(filter production,$(ENGINES)),servers) ## the platform wal
 
 .PHONY: kills
 kills: gen web servers ## on the real servers, under load: five SIGKILLs, and a rolling restart that fails no request
-	@$(WITH_SERVERS) $(BIN)/pytest -q -rA -m 'production and not soak'
+	@$(WITH_SERVERS) $(BIN)/pytest -q -rA -m 'production and not soak' $(AGAIN)
 
 .PHONY: faults
 faults: gen web servers ## each real server silent, then killed, under load: the table of docs/reliability.md

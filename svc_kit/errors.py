@@ -52,8 +52,13 @@ class Violation:
     code: UserCode
 
 
+RETRY_AFTER_MS = 1000
+_PASSING = frozenset({Reason.UNAVAILABLE, Reason.DEADLINE_EXCEEDED})
+
+
 class AppError(Exception):
-    """An error that a client may see. `message` is for a person and holds no secrets and no driver text."""
+    """An error that a client may see. `message` is for a person and holds no secrets and no driver text.
+    What may pass by itself says when to try again: after `retry_after_ms`, a second unless another time is given."""
 
     def __init__(
         self,
@@ -69,6 +74,8 @@ class AppError(Exception):
         self.message = message
         self.violations = tuple(violations)
         self.user_code = user_code or (self.violations[0].code if self.violations else None)
+        if retry_after_ms is None and reason in _PASSING:
+            retry_after_ms = RETRY_AFTER_MS
         self.retry_after_ms = retry_after_ms
 
 

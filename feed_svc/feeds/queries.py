@@ -22,6 +22,7 @@ from feed_svc.feeds.viewers import Viewer
 from feed_svc.settings import FeedSettings
 from svc_kit.clock import Clock, now_ms
 from svc_kit.errors import AppError, unavailable
+from svc_kit.last_known import TRUTH_S, within
 from svc_kit.telemetry import log
 
 RACES = 5
@@ -123,7 +124,8 @@ class ForYou:
         if not viewer_id:
             return ViewerActions(0, frozenset())
         try:
-            return await self._interactions.actions(viewer_id)
+            async with within(TRUTH_S):
+                return await self._interactions.actions(viewer_id)
         except AppError as error:
             _log.warning("actions are not fresh", reason=error.reason.value)
             return None
@@ -255,7 +257,8 @@ class ForYou:
     async def _seen_of(self, viewer_id: int, snapshot: Snapshot) -> frozenset[int]:
         ids = [entry.video_id for entry in (*snapshot.served, *snapshot.tail)]
         try:
-            return await self._seen.among(viewer_id, ids)
+            async with within(TRUTH_S):
+                return await self._seen.among(viewer_id, ids)
         except AppError:
             return frozenset()
 
