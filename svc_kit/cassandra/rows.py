@@ -64,6 +64,8 @@ class GuardedRows:
         self._at_once = at_once
 
     async def select(self, query: str, values: Sequence[Any], *, size: int = 0, state: bytes = b"") -> Page:
+        if not state:
+            return await self._guard(lambda: self._inner.select(query, values, size=size), self._timeout_s)
         # A bad paging state is the caller's own fault, and an answer.
         found = await self._guard(
             lambda: _or_bad(self._inner.select(query, values, size=size, state=state)), self._timeout_s

@@ -161,18 +161,23 @@ class Session:
         return tuple(self._session.get_metadata().get_version())
 
     async def select(self, query: str, values: Sequence[Any], *, size: int = 0, state: bytes = b"") -> Page:
-        bound = (await self._statement(query)).bind(values, page_size=size or None, page_state=state or None)
+        prepared = self._prepared.get(query) or await self._statement(query)
+        bound = prepared.bind(values, page_size=size or None, page_state=state or None)
+        bound.set_is_idempotent(True)
         try:
-            result = await self._execute(bound)
-        except AppError as error:
-            if state and isinstance(error.__cause__, CassErrorServerProtocolError):
+            async with self._read_slots:
+                result = await self._session.execute(bound)
+        except CassException as error:
+            if state and isinstance(error, CassErrorServerProtocolError):
                 raise BadPageState from error
-            raise
+            raise _ours(error) from error
         rest = result.page_state() if result.has_more_pages() else b""
         return Page([row.as_tuple() for row in result], rest)
 
     async def select_each(self, queries: Iterable[Query], *, size: int = 0) -> list[Page]:
         wanted = list(queries)
+        if len(wanted) == 1:
+            return [await self.select(*wanted[0], size=size)]
         if len(wanted) <= self.at_once:
             return await asyncio.gather(*(self.select(query, values, size=size) for query, values in wanted))
         pages: list[Page | None] = [None] * len(wanted)
@@ -239,14 +244,6 @@ class Session:
 
     async def close(self) -> None:
         await self._session.close()
-
-    async def _execute(self, bound: Any) -> Any:
-        bound.set_is_idempotent(True)
-        async with self._read_slots:
-            try:
-                return await self._session.execute(bound)
-            except CassException as error:
-                raise _ours(error) from error
 
     async def _statement(self, query: str) -> Any:
         known = self._prepared.get(query)

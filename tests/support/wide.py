@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from svc_kit.backends import EngineUnusable
 from svc_kit.cassandra.address import parse
 from svc_kit.cassandra.schema import Table, migrate
 from svc_kit.cassandra.session import connect
 from svc_kit.cassandra.shared import lease
+from svc_kit.errors import AppError
 from tests.support.databases import DATABASES, fresh_database
 from tests.support.engines import server_url, servers
 
@@ -42,8 +46,10 @@ async def empty_tables(tables: Sequence[Table]) -> str:
     """The URL of a keyspace in which these tables are there, and empty."""
     url = keyspace_url()
     if missing := [table for table in tables if table.name not in _made]:
+        if not _made:
+            await _drop_keyspaces(url, lambda pid: not Path(f"/proc/{pid}").exists())
+            atexit.register(lambda: asyncio.run(_drop_keyspaces(url, lambda pid: pid == os.getpid())))
         await migrate(url, missing)
-        await _drop_left_behind(url)
         _made.update(table.name for table in missing)
     leased = await lease(url)
     for table in tables:
@@ -56,15 +62,12 @@ async def empty_tables(tables: Sequence[Table]) -> str:
 _made: set[str] = set()
 
 
-def _runs(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
-async def _drop_left_behind(url: str) -> None:
-    """Keyspaces of processes that are no more."""
-    session = await connect(parse(url), timeout_s=30)
-    for (name,) in (await session.select("SELECT keyspace_name FROM system_schema.keyspaces", ())).rows:
-        pid = name.removeprefix(PREFIX)
-        if pid != name and not _runs(int(pid)):
-            await session.define(f"DROP KEYSPACE IF EXISTS {name}")
-    await session.close()
+async def _drop_keyspaces(url: str, chosen: Callable[[int], bool]) -> None:
+    """Drop those whose process is `chosen`: every table takes a part of a small server's memory."""
+    with suppress(EngineUnusable, AppError):
+        session = await connect(parse(url), keyspace=False, timeout_s=30)
+        for (name,) in (await session.select("SELECT keyspace_name FROM system_schema.keyspaces", ())).rows:
+            pid = name.removeprefix(PREFIX)
+            if pid != name and pid.isdecimal() and chosen(int(pid)):
+                await session.define(f"DROP KEYSPACE IF EXISTS {name}")
+        await session.close()

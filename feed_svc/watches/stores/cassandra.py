@@ -12,7 +12,8 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from feed_svc.watches.store import HistoryEntry, HistoryKey, HistoryPlace, HistorySlice
 from svc_kit.cassandra import schema
@@ -70,13 +71,22 @@ async def open(url: str, own: object = None, *, clock: Clock, keep_days: int) ->
     return CassandraWatchHistory(await lease(url), Buckets(clock, DAYS_A_PARTITION, keep_days))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Read:
     """Where reading stands: below `bound` in `month`, `paging` pages on."""
 
     month: int
     bound: HistoryKey = _END
     paging: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What was read at once, below `bound`, and the server's state behind it; empty at the end of the month."""
+
+    rows: Sequence[tuple[Any, ...]]
+    state: bytes
+    bound: HistoryKey
 
 
 @dataclass(slots=True)
@@ -113,7 +123,14 @@ class CassandraWatchHistory:
         read: _Read | None = self._begin(after)
         found, size = _Found(), limit
         while read is not None and len(found.entries) <= limit:
-            read = await self._next(viewer_id, read, size, found)
+            # What follows a full page is read along with it, so that both are looked up at once.
+            first = await self._part(viewer_id, read, size)
+            parts = [first]
+            if first.state:
+                parts.append(await self._part(viewer_id, replace(read, paging=first.state), LOOK_AHEAD))
+            await self._take(viewer_id, parts, found)
+            end = parts[-1]
+            read = replace(read, paging=end.state) if end.state else await self._older(viewer_id, read.month)
             size = max(limit + 1 - len(found.entries), LOOK_AHEAD)
         more = len(found.entries) > limit
         return HistorySlice(found.entries[:limit], more, found.states.get(limit, "") if more else "")
@@ -124,23 +141,27 @@ class CassandraWatchHistory:
         month = self._months.of(after.key[0])
         return _Read(month, *_opened(after.state)) if after.state else _Read(month, after.key)
 
-    async def _next(self, viewer_id: int, read: _Read, size: int, found: _Found) -> _Read | None:
-        """Read at most `size` rows; where to go on, or None at the end."""
+    async def _part(self, viewer_id: int, read: _Read, size: int) -> _Part:
         values = (viewer_id, read.month, *read.bound)
         try:
             page = await self._rows.select(_BELOW, values, size=size, state=read.paging)
         except BadPageState:
             raise _foreign() from None
-        last = await self.last(viewer_id, [video_id for _, video_id, _ in page.rows])
-        for number, (at_ms, video_id, watched_ms) in enumerate(page.rows, 1):
-            if at_ms >= last.get(video_id, 0) and video_id not in found.seen:
-                found.seen.add(video_id)
-                found.entries.append(HistoryEntry(video_id, at_ms, watched_ms))
-                if number == len(page.rows) and page.state:
-                    found.states[len(found.entries)] = _sealed(read.bound, page.state)
-        if page.state:
-            return _Read(read.month, read.bound, page.state)
-        return await self._older(viewer_id, read.month)
+        return _Part(page.rows, page.state, read.bound)
+
+    async def _take(self, viewer_id: int, parts: Sequence[_Part], found: _Found) -> None:
+        """Keep the rows that are the last watch of their video."""
+        last = await self.last(viewer_id, [video_id for part in parts for _, video_id, _ in part.rows])
+        entries, seen, known = found.entries, found.seen, last.get
+        for part in parts:
+            kept = False
+            for at_ms, video_id, watched_ms in part.rows:
+                kept = at_ms >= known(video_id, 0) and video_id not in seen
+                if kept:
+                    seen.add(video_id)
+                    entries.append(HistoryEntry(video_id, at_ms, watched_ms))
+            if kept and part.state:
+                found.states[len(entries)] = _sealed(part.bound, part.state)
 
     async def _older(self, viewer_id: int, month: int) -> _Read | None:
         """The next month that has something: one after another would take a rare viewer a dozen reads."""
