@@ -48,14 +48,30 @@ def test_without_servers(): pass
 """
 
 
-def closing_lines(folder: Path, *options: str) -> dict[str, str]:
+ENGINES_BY_PROCESS = """
+import os
+import pytest
+from tests.support.engines import servers
+
+@pytest.mark.parametrize("engine", [*servers("redis", "kafka")])
+@pytest.mark.parametrize("number", range(20))
+def test_runs(engine, number):
+    with open(os.environ["RAN"], "a") as file:
+        file.write(f"{engine} {os.getpid()}\\n")
+"""
+
+
+def run(folder: Path, tests: str, *options: str, **variables: str) -> str:
     (folder / "conftest.py").write_text(CONFTEST)
-    (folder / "test_it.py").write_text(TESTS)
+    (folder / "test_it.py").write_text(tests)
     (folder / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT}\n")
     env = {key: value for key, value in os.environ.items() if not key.startswith(("REELGRAPH_", "PYTEST_"))}
     command = [sys.executable, "-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider", *options]
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
-    lines = done.stdout.splitlines()
+    return subprocess.run(command, cwd=folder, env=env | variables, capture_output=True, text=True).stdout
+
+
+def closing_lines(folder: Path, *options: str) -> dict[str, str]:
+    lines = run(folder, TESTS, *options).splitlines()
     last = max(n for n, line in enumerate(lines) if re.search(r" in \d+\.\d+s", line))
     return {line.split()[0]: line.partition(" ")[2].strip() for line in lines[last + 1 :]}
 
@@ -79,3 +95,10 @@ def test_each_engine_has_its_line_with_reasons(tmp_path: Path, options: tuple[st
 
 def test_without_tests_of_engines_there_are_no_lines(tmp_path: Path) -> None:
     assert closing_lines(tmp_path, "-m", "not servers") == {}
+
+
+def test_all_tests_of_an_engine_run_in_one_process(tmp_path: Path) -> None:
+    run(tmp_path, ENGINES_BY_PROCESS, "-n", "2", "--dist", "loadgroup", RAN=str(tmp_path / "ran"))
+    ran = [line.split() for line in (tmp_path / "ran").read_text().splitlines()]
+    assert len(ran) == 40
+    assert len({(engine, process) for engine, process in ran}) == 2
