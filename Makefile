@@ -11,7 +11,7 @@ BIN := .venv/bin
 # Even where the shell forbids it: a server that starts in seconds compiles its own code once, not at every start.
 export PYTHONDONTWRITEBYTECODE :=
 PACKAGES := $(wildcard svc_kit graph_svc media_svc rank_svc feed_svc gateway launcher)
-CHECKED := $(PACKAGES) $(wildcard tests scripts deploy/servers)
+CHECKED := $(PACKAGES) $(wildcard tests scripts deploy/servers deploy/*.py bench)
 
 .PHONY: help
 help: ## what can be made

@@ -22,11 +22,19 @@ FORMAT = 1
 MANIFEST = "reelgraph-backup.json"
 DATABASES = ("bus", "feed", "rank", "media", "graph")
 FOLDERS = ("blobs",)
+_ON_SERVERS = ("db_url", *(f"{name}_db_url" for name in DATABASES[1:]), "bus_url", "blobs_url", "wide_url", "graph_url")
+"""Settings that put truth, or what a restored truth must agree with, elsewhere."""
 KEYS = ("secret.key", "service_token.key")
 
 
 async def back_up(settings: PlatformSettings, target: Path) -> None:
-    """Copy the embedded data into `target`, which must be absent or empty; readable once its manifest is there."""
+    """Copy the embedded data into `target`, which must be absent or empty; readable once its manifest is there. Raises
+    ValueError when there is none, or when a part of the data lies on a server and would be missing."""
+    elsewhere = [f"REELGRAPH_{name.upper()}" for name in _ON_SERVERS if getattr(settings, name)]
+    if elsewhere:
+        raise ValueError(
+            f"{', '.join(elsewhere)}: this backup is of embedded data alone; back the servers up by their own tools"
+        )
     source = settings.data_dir.resolve()
     if not (source / "graph.db").exists():
         raise ValueError(f"{source} holds no Reelgraph data")

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
+from feed_svc.analytics.stores import ARCHIVE_SCHEMES, ARCHIVE_SETTING
+from feed_svc.settings import FeedSettings
 from launcher.migrate import SERVICES, migrations_of
 from svc_kit.backends import VERIFY_S, EngineUnusable, UnknownScheme, migrate, resolve, verify, without_secret
 from svc_kit.db import connect
@@ -79,6 +81,9 @@ def engines_of(settings: PlatformSettings, roles: set[str]) -> list[Engine]:
         if url and port.roles & roles:
             schemes: Mapping[str, str] = getattr(import_module(port.stores), port.schemes)
             found.append(Engine(port.name, f"REELGRAPH_{port.setting.upper()}", url, schemes))
+    archive = FeedSettings().archive_url
+    if archive and roles & {"feed", "workers"}:
+        found.append(Engine("archive", ARCHIVE_SETTING, archive, ARCHIVE_SCHEMES))
     for engine in found:
         # Before any clock runs: drivers take seconds to import on a busy machine.
         engine.load()

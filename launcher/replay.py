@@ -3,6 +3,7 @@ changes."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import typer
@@ -19,7 +20,8 @@ async def replay_group(settings: PlatformSettings, name: str, offset: int) -> No
     """Move the committed offsets of group `name` back to `offset` in every partition; the next start delivers from
     there. `list` names the groups, `all` means each. Raises ValueError for an unknown one."""
     url = settings.embedded_url("bus", "sqlite:///{dir}/bus.db")
-    with DirectoryLock(settings.data_dir):
+    # Another process may hold a bus in the data folder; a server's group tells by itself that it is in use.
+    with contextlib.nullcontext() if settings.bus_url else DirectoryLock(settings.data_dir):
         bus: Bus = await resolve("REELGRAPH_BUS_URL", url, BUS_SCHEMES).open(url, SystemClock())
         try:
             known = await bus.groups()
