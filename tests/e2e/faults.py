@@ -43,6 +43,8 @@ class Target:
     proxied: bool = True
     scheme: str = ""
     """Used through the proxy instead of the setting's own."""
+    instead: bool = False
+    """Takes the place of another engine: measured in a platform of its own."""
 
 
 TARGETS = (
@@ -54,6 +56,8 @@ TARGETS = (
     Target("kafka", "REELGRAPH_BUS_URL", proxied=False),
     Target("s3", "REELGRAPH_BLOBS_URL"),
     Target("triton", "REELGRAPH_MODELS_URL"),
+    Target("mysql", "REELGRAPH_DB_URL", instead=True),
+    Target("redis-cluster", "REELGRAPH_CACHE_URL", proxied=False, instead=True),
 )
 
 
@@ -130,12 +134,25 @@ async def caught_up(load: Load, until: float) -> list[str]:
 
 
 async def run(folder: Path, chosen: Sequence[Target]) -> list[Row]:
-    """All faults of the chosen engines, one after the other, on one cluster."""
+    """All faults of the chosen engines, one after the other, on one platform; on a second one those that stand in
+    place of others."""
+    rows = []
+    for instead in (False, True):
+        if targets := [target for target in chosen if target.instead == instead]:
+            rows += await run_on(folder / f"platform-{int(instead)}", targets, instead=instead)
+    return rows
+
+
+async def run_on(folder: Path, chosen: Sequence[Target], *, instead: bool) -> list[Row]:
+    """All faults of the chosen engines on one platform. `instead`: on MySQL and Redis Cluster."""
     dice, rows = random.Random(7), []
     async with AsyncExitStack() as stack:
         proxies = await stack.enter_async_context(Toxiproxy(os.environ["REELGRAPH_TEST_TOXIPROXY_URL"]))
-        engines = dict(await stack.enter_async_context(fresh_engines()))
-        for target in (t for t in TARGETS if t.proxied):
+        names = {"database": "mysql", "cache": "redis-cluster"} if instead else {}
+        engines = dict(await stack.enter_async_context(fresh_engines(**names)))
+        replaced = {t.setting for t in TARGETS if t.instead} if instead else set()
+        there = [t for t in TARGETS if t.instead == instead or not (t.instead or t.setting in replaced)]
+        for target in (t for t in there if t.proxied):
             listen = await proxies.add(target.name, EngineProcess(target.name).address())
             engines[target.setting] = through(engines[target.setting], listen, target.scheme)
         cluster = layout(folder / "cluster", engines, dict.fromkeys(ROLES, 1))
@@ -205,15 +222,26 @@ def _codes(seen: Seen) -> dict[str, int]:
 
 
 def write_table(rows: Sequence[Row]) -> None:
-    """Put the table between its marks in `docs/reliability.md`."""
+    """Put rows into the table between its marks in `docs/reliability.md`; what else was measured stays."""
+    text = TABLE.read_text()
+    before, _, rest = text.partition(BEGIN)
+    old, _, after = rest.partition(END)
+    lines = {key(row): row for row in old.splitlines() if key(row)[0] in {t.name for t in TARGETS}}
+    lines |= {key(line(row)): line(row) for row in rows}
+    names = [target.name for target in TARGETS]
+    ordered = sorted(lines, key=lambda pair: (names.index(pair[0]), not pair[1].startswith("hangs")))
     head = (
         "| engine | fault, 30 s | feed pages answered | writes acknowledged | writes refused | counts right after "
         "recovery | memory | connects/s |\n|---|---|---|---|---|---|---|---|"
     )
-    table = "\n".join([BEGIN, "", head, *(line(row) for row in rows), "", END])
-    text = TABLE.read_text()
-    before, _, rest = text.partition(BEGIN)
-    TABLE.write_text(before + table + rest.partition(END)[2])
+    table = "\n".join([BEGIN, "", head, *(lines[pair] for pair in ordered), "", END])
+    TABLE.write_text(before + table + after)
+
+
+def key(row: str) -> tuple[str, str]:
+    """Engine and fault of a row of the table; empty for a line that is none."""
+    cells = [cell.strip() for cell in row.split("|")]
+    return (cells[1], cells[2]) if len(cells) > 2 else ("", "")
 
 
 def main() -> int:

@@ -40,14 +40,15 @@ def at_path(url: str, path: str, query: str = "") -> str:
 
 
 @asynccontextmanager
-async def fresh_engines() -> AsyncIterator[Mapping[str, str]]:
-    """`REELGRAPH_..._URL` of every engine, as empty as a new installation's."""
+async def fresh_engines(database: str = "", cache: str = "") -> AsyncIterator[Mapping[str, str]]:
+    """`REELGRAPH_..._URL` of every engine, as empty as a new installation's. The names choose other engines than the
+    environment does."""
     name = f"reelgraph_e2e_{secrets.token_hex(4)}"
-    async with fresh_database(os.environ.get(DATABASE) or "postgres", Path()) as database:
+    async with fresh_database(database or os.environ.get(DATABASE) or "postgres", Path()) as db_url:
         engines = {
-            "REELGRAPH_DB_URL": database,
+            "REELGRAPH_DB_URL": db_url,
             "REELGRAPH_GRAPH_URL": await _emptied_graph(address("neo4j")),
-            "REELGRAPH_CACHE_URL": await _emptied_cache(address(os.environ.get(CACHE) or "redis")),
+            "REELGRAPH_CACHE_URL": await _emptied_cache(address(cache or os.environ.get(CACHE) or "redis")),
             "REELGRAPH_WIDE_URL": at_path(address("cassandra"), f"/{name}", "replication=1"),
             "REELGRAPH_BUS_URL": at_path(address("kafka"), "", f"prefix={name}."),
             "REELGRAPH_BLOBS_URL": at_path(address("s3"), f"/{name.replace('_', '-')}"),
