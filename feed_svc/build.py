@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from feed_svc.analytics.wiring import build_analytics
 from feed_svc.context import Domain, FeedContext
+from feed_svc.experiments.wiring import build_experiments
 from feed_svc.fanout.wiring import build_fanout
 from feed_svc.feeds.wiring import build_feeds
 from feed_svc.schema import outbox, replies
@@ -62,7 +63,8 @@ async def _wire(context: FeedContext) -> _Wired:
     trending = await build_trending(context, analytics.history)
     search = await build_search(context, trending.views)
     fanout = await build_fanout(context)
-    feeds = await build_feeds(context, fanout, trending=trending.source)
+    experiments = build_experiments(context, analytics.history)
+    feeds = await build_feeds(context, fanout, trending=trending.source, tunings=experiments.tunings)
     watches = await build_watches(context, feeds.videos, feeds.cursors, feeds.acted)
-    domains = [analytics.domain, trending.domain, search, fanout, feeds, watches]
+    domains = [analytics.domain, trending.domain, search, fanout, experiments.domain, feeds, watches]
     return _Wired(domains, [*trending.prunes, *fanout.prunes, *feeds.prunes, *watches.prunes])

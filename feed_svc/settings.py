@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -137,6 +138,12 @@ class FeedSettings(BaseSettings):
     """Results beyond this number are not looked for."""
     search_popularity_refresh_s: float = Field(default=60, gt=0)
     """How often views and followers are taken over into the index."""
+
+    # Experiments.
+    experiments_file: Path | None = None
+    """JSON file that declares experiments, see docs/experiments.md; without it there are none."""
+    experiments_check_s: float = Field(default=900, gt=0)
+    """How often guardrails are looked at; each look reads the archive since the experiment's first exposure."""
 
     # Archive.
     archive_url: str = ""

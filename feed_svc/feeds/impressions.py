@@ -30,6 +30,9 @@ class ServedPart:
     first_position: int
     picked: Sequence[Picked]
     model_version: str
+    experiment: str = ""
+    """`name=arm`, several with commas between."""
+    is_stale: bool = False
 
 
 class Impressions:
@@ -57,6 +60,8 @@ class Impressions:
             feed_kind=part.kind,
             snapshot_id=part.snapshot_id,
             model_version=part.model_version,
+            experiment=part.experiment,
+            stale=part.is_stale,
         )
         for place, picked in enumerate(part.picked, part.first_position):
             entry = picked.entry

@@ -29,6 +29,8 @@ class PageRequest:
     """Watched since the tail was ranked: not taken from it."""
     skip_seen_served: bool = False
     """Leave out what was served and is `seen`, too: a first page of an old snapshot."""
+    variety: Variety | None = None
+    """Instead of the settings', for a viewer in an experiment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class PageTaker:
             on_page,
             count,
             page_size=request.size,
-            variety=self._variety,
+            variety=request.variety or self._variety,
             seed=snapshot.id,
             barred=request.barred,
         )

@@ -14,10 +14,11 @@ from feed_svc.feeds.hydration import RelationsReader
 from feed_svc.feeds.impressions import Impressions, ServedPart
 from feed_svc.feeds.pages import Assembled, PageRequest, PageTaker
 from feed_svc.feeds.reasons import ReasonKind
-from feed_svc.feeds.rules import Barred
+from feed_svc.feeds.rules import Barred, Variety
 from feed_svc.feeds.shelf import Shelf
 from feed_svc.feeds.snapshot import Entry, Snapshot
 from feed_svc.feeds.store import InteractionStore, SeenStore, VideoFacts, ViewerActions
+from feed_svc.feeds.tuning import Tuning, Tunings
 from feed_svc.feeds.viewers import Viewer
 from feed_svc.settings import FeedSettings
 from svc_kit.clock import Clock, now_ms
@@ -80,6 +81,7 @@ class ForYou:
         seen: SeenStore,
         cursors: Cursors,
         impressions: Impressions,
+        tunings: Tunings,
         settings: FeedSettings,
         clock: Clock,
     ) -> None:
@@ -92,6 +94,7 @@ class ForYou:
         self._seen = seen
         self._cursors = cursors
         self._impressions = impressions
+        self._tunings = tunings
         self._settings = settings
         self._clock = clock
         self._successors: dict[tuple[str, str, int], str] = {}
@@ -251,6 +254,7 @@ class ForYou:
             Barred(state.actions.refused, relations.blocked | relations.muted),
             seen=seen,
             skip_seen_served=start.is_old_first_page,
+            variety=_variety(self._tunings.of(viewer.owner)),
         )
         return await self._pages.take(start.snapshot, request, start.facts)
 
@@ -264,10 +268,12 @@ class ForYou:
 
     def _present(self, viewer: Viewer, state: ViewerState, start: _Start, page: Assembled) -> FeedPage:
         first = len(start.snapshot.served)
-        part = ServedPart(FOR_YOU, page.after.id, first, page.picked, page.after.model_version)
-        self._impressions.served(viewer, part)
-        edges = [self._edge(viewer, page.after, position, entry) for position, entry in page.places]
         stale = start.is_stale or not page.is_verified or not state.is_fresh
+        tuning, version = self._tunings.of(viewer.owner), page.after.model_version
+        part = ServedPart(FOR_YOU, page.after.id, first, page.picked, version, tuning.label, stale)
+        self._impressions.served(viewer, part)
+        self._tunings.shown(viewer.owner, viewer.id, tuning)
+        edges = [self._edge(viewer, page.after, position, entry) for position, entry in page.places]
         return FeedPage(edges, page.has_next, page.after.id, stale)
 
     def _edge(self, viewer: Viewer, snapshot: Snapshot, position: int, entry: Entry) -> FeedEdge:
@@ -280,3 +286,8 @@ class ForYou:
             seed_video_id=entry.seed_id,
             hashtag=snapshot.tag(entry.tag),
         )
+
+
+def _variety(tuning: Tuning) -> Variety:
+    s = tuning.settings
+    return Variety(s.author_gap, s.topic_share, s.exploration_every)

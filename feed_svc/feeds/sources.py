@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from feed_svc.feeds.store import Candidate, Relations, ViewerContext
@@ -99,7 +99,7 @@ class Merged:
     offered_by: set[str] = field(default_factory=set)
 
 
-def merge(candidates: Iterable[Candidate]) -> list[Merged]:
+def merge(candidates: Iterable[Candidate], weights: Mapping[str, float] = WEIGHTS) -> list[Merged]:
     """Each video once, best first by its ranks within all sources that offered it."""
     ranks: defaultdict[str, int] = defaultdict(int)
     merged: dict[int, Merged] = {}
@@ -109,7 +109,7 @@ def merge(candidates: Iterable[Candidate]) -> list[Merged]:
         video = merged.setdefault(candidate.video_id, Merged(candidate.video_id, candidate.author_id))
         if candidate.source in video.offered_by:
             continue
-        worth = WEIGHTS.get(candidate.source, 0.1) / (RANK_OFFSET + rank)
+        worth = weights.get(candidate.source, 0.1) / (RANK_OFFSET + rank)
         video.score += worth
         video.offered_by.add(candidate.source)
         video.hashtags = video.hashtags or candidate.hashtags

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from svc_kit.unit import Caller, Unit
@@ -109,6 +109,8 @@ class ViewerContext:
     """Newest first."""
     interests: tuple[str, ...]
     local_hour: int
+    value_weights: Mapping[str, float] = field(default_factory=dict)
+    """Of the value formula, where an experiment changes them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from feed_svc.feeds.store import (
     ViewerContext,
 )
 from feed_svc.feeds.taste import Taste, taste_of
+from feed_svc.feeds.tuning import NoExperiments, Tuning, Tunings
 from feed_svc.feeds.viewers import Viewer, local_hour
 from feed_svc.settings import FeedSettings
 from svc_kit.breaker import Breaker
@@ -93,6 +94,7 @@ class _Work:
     taste: Taste
     failed: frozenset[str]
     found: int
+    tuning: Tuning
 
 
 class TailBuilder:
@@ -112,6 +114,7 @@ class TailBuilder:
         popular: PopularList,
         settings: FeedSettings,
         clock: Clock,
+        tunings: Tunings | None = None,
     ) -> None:
         self._sources = sources
         self._ranker = ranker
@@ -125,6 +128,7 @@ class TailBuilder:
         self._popular = popular
         self._settings = settings
         self._clock = clock
+        self._tunings = tunings or NoExperiments(settings)
 
     @property
     def is_degraded(self) -> bool:
@@ -137,14 +141,15 @@ class TailBuilder:
         merged = merge(c for c in self._popular.candidates() if c.author_id not in barred)
         request = TailRequest(viewer, relations, frozenset(), frozenset())
         context = ViewerContext(viewer.id, viewer.client, (), (), 0)
-        work = _Work(request, context, taste_of((), ()), frozenset(), 0)
+        work = _Work(request, context, taste_of((), ()), frozenset(), 0, self._tunings.of(viewer.owner))
         scores = {video.video_id: -float(place) for place, video in enumerate(merged)}
         return self._present(work, merged, None, scores, {}, verified=False)
 
     async def build(self, request: TailRequest) -> Tail:
         """A tail of what the viewer has not seen; when a snapshot begins and there is nothing of that, of anything
         that they may see."""
-        context, seen = await self._context(request.viewer)
+        tuning = self._tunings.of(request.viewer.owner)
+        context, seen = await self._context(request.viewer, tuning)
         barred_authors = request.relations.blocked | request.relations.muted
         gathered = await gather(
             self._sources,
@@ -158,7 +163,7 @@ class TailBuilder:
         )
         candidates = list(gathered.candidates)
         taste = taste_of(context.recent, context.interests)
-        work = _Work(request, context, taste, gathered.failed, len(candidates))
+        work = _Work(request, context, taste, gathered.failed, len(candidates), tuning)
         tail = await self._finish(work, await self._unseen(request, candidates, own=False))
         if tail.entries or not request.begins:
             return tail
@@ -170,11 +175,11 @@ class TailBuilder:
                 break
         return tail
 
-    async def _context(self, viewer: Viewer) -> tuple[ViewerContext, Sequence[int]]:
-        s = self._settings
+    async def _context(self, viewer: Viewer, tuning: Tuning) -> tuple[ViewerContext, Sequence[int]]:
+        s, weights = tuning.settings, tuning.value_weights
         hour = local_hour(self._clock.now(), viewer.client.timezone)
         if not viewer.id:
-            return ViewerContext(0, viewer.client, (), (), hour), ()
+            return ViewerContext(0, viewer.client, (), (), hour, weights), ()
         interests = self._interests_breaker.call(
             lambda: self._interests.interests(viewer.id), deadline_s=s.relations_deadline_ms / 1000
         )
@@ -183,7 +188,7 @@ class TailBuilder:
             _or_else((), self._seen.newest(viewer.id, s.seen_exact)),
             _or_else((), interests),
         )
-        return ViewerContext(viewer.id, viewer.client, tuple(recent), tuple(chosen), hour), seen
+        return ViewerContext(viewer.id, viewer.client, tuple(recent), tuple(chosen), hour, weights), seen
 
     async def _unseen(self, request: TailRequest, candidates: Sequence[Candidate], *, own: bool) -> list[Merged]:
         """Candidates that hard rules let pass, merged, best first."""
@@ -195,12 +200,13 @@ class TailBuilder:
             for c in candidates
             if c.video_id not in request.excluded and c.video_id not in request.refused and c.author_id not in barred
         ]
-        merged = merge(left)
+        tuning = self._tunings.of(request.viewer.owner)
+        merged = merge(left, tuning.source_weights)
         if request.viewer.id and merged:
             ids = [video.video_id for video in merged]
             seen = await _or_else(frozenset[int](), self._seen.among(request.viewer.id, ids))
             merged = [video for video in merged if video.video_id not in seen]
-        return merged[: self._settings.tail_candidates]
+        return merged[: tuning.settings.tail_candidates]
 
     async def _most_popular(self, request: TailRequest) -> list[Merged]:
         return await self._unseen(request, self._popular.candidates(), own=False)
@@ -224,7 +230,7 @@ class TailBuilder:
 
     async def _finish(self, work: _Work, merged: list[Merged]) -> Tail:
         """Rank, verify and explain; what the viewer may not see is left out."""
-        ranked = await self._rank(work, merged[: self._settings.rank_candidates])
+        ranked = await self._rank(work, merged[: work.tuning.settings.rank_candidates])
         ages = self._ages_h(merged, {})
         scores = self._scores(work, merged, ranked, ages)
         merged.sort(key=lambda video: -scores[video.video_id])
@@ -272,7 +278,7 @@ class TailBuilder:
             shown=work.request.shown,
             taste=work.taste,
             ages_h=ages_h,
-            young_hours=self._settings.young_hours,
+            young_hours=work.tuning.settings.young_hours,
         )
 
     def _ages_h(self, merged: Sequence[Merged], facts: Mapping[int, VideoFacts]) -> dict[int, float]:
@@ -313,7 +319,7 @@ class TailBuilder:
     def _entry(
         self, work: _Work, video: Merged, score: float, facts: VideoFacts | None, age_h: float, tags: dict[int, str]
     ) -> Entry:
-        young = age_h < self._settings.young_hours
+        young = age_h < work.tuning.settings.young_hours
         reason = reason_for(
             video,
             followed=video.author_id in work.request.relations.followees,

@@ -44,6 +44,7 @@ from feed_svc.feeds.stores.sql import (
 )
 from feed_svc.feeds.stores.timelines import TimelineVideos
 from feed_svc.feeds.tails import TailBuilder
+from feed_svc.feeds.tuning import NoExperiments, Tunings
 from feed_svc.feeds.worker import TOPICS, FeedEvents
 from reelgraph.feed.v1 import feeds_pb2, feeds_pb2_grpc
 from reelgraph.graph.v1.accounts_pb2_grpc import AccountServiceStub
@@ -101,11 +102,16 @@ def peers_of(context: FeedContext) -> Peers:
 
 
 async def build_feeds(
-    context: FeedContext, fanout: Fanout, trending: TrendingSource | None, peers: Peers | None = None
+    context: FeedContext,
+    fanout: Fanout,
+    trending: TrendingSource | None,
+    peers: Peers | None = None,
+    tunings: Tunings | None = None,
 ) -> FeedsDomain:
     """`FeedService`, its background work and its events."""
     peers = peers or peers_of(context)
     platform, settings, clock = context.platform, context.settings, context.platform.clock
+    tunings = tunings or NoExperiments(settings)
     known = TimelineVideos(fanout.timelines)
     seen = CachedSeenStore(
         SqlSeenStore(context.db, clock, days=settings.seen_days),
@@ -156,6 +162,7 @@ async def build_feeds(
         popular,
         settings,
         clock,
+        tunings,
     )
     builds = Builds(settings.concurrent_builds, settings.waiting_builds)
     context.stack.push_async_callback(builds.close)
@@ -173,6 +180,7 @@ async def build_feeds(
         seen,
         cursors,
         impressions,
+        tunings,
         settings,
         clock,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from rank_svc.features.columns import video_columns
 from rank_svc.features.lengths import typical
 from rank_svc.features.store import FeatureStore, VideoFacts, VideoRecord
 from rank_svc.ranking.rows import cosines, feature_matrix
-from rank_svc.ranking.value import value
+from rank_svc.ranking.value import value, weighted
 from rank_svc.retrieval.pools import Pools
 from rank_svc.retrieval.replica import Serving
 from rank_svc.retrieval.taste import Taste, Tastes, ViewerInput
@@ -51,9 +51,16 @@ class RankingQueries:
         self._ready = ready
         self._settings = settings
 
-    async def rank(self, viewer: ViewerInput, ids: Sequence[int], followed: Sequence[bool]) -> Ranked:
-        """Scores of videos for a viewer. `followed`: by candidate, or empty. A video of which nothing is known gets the
-        prior. Raises UNAVAILABLE when features can't be read or the model fails."""
+    async def rank(
+        self,
+        viewer: ViewerInput,
+        ids: Sequence[int],
+        followed: Sequence[bool],
+        weights: Mapping[str, float] | None = None,
+    ) -> Ranked:
+        """Scores of videos for a viewer. `followed`: by candidate, or empty. `weights`: see `value.weighted`. A video
+        of which nothing is known gets the prior. Raises UNAVAILABLE when features can't be read or the model fails."""
+        settings = weighted(self._settings, weights or {})
         if followed and len(followed) != len(ids):
             raise invalid("followed", f"followed has {len(followed)} entries for {len(ids)} videos; one each, or none.")
         await self._ready()
@@ -71,7 +78,7 @@ class RankingQueries:
         users = np.repeat(taste.vector[None], len(ids), axis=0)
         predictions = await _predict(taste.serving, RankRows(matrix, items, taste.batch, vectors, users))
         typical_ms = columns["typical_watch_s"] * np.float32(1000)
-        scores = value(predictions, affinity, typical_ms, columns["typical_completion"], self._settings)
+        scores = value(predictions, affinity, typical_ms, columns["typical_completion"], settings)
         return Ranked(scores, predictions, affinity, taste.serving.version)
 
     async def _regional(self, taste: Taste) -> dict[int, float]:

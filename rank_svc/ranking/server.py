@@ -20,7 +20,9 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
     async def RankCandidates(
         self, request: ranking_pb2.RankCandidatesRequest, context: Any
     ) -> ranking_pb2.RankCandidatesResponse:
-        ranked = await self._queries.rank(viewer_of(request.viewer), request.video_ids, request.followed)
+        ranked = await self._queries.rank(
+            viewer_of(request.viewer), request.video_ids, request.followed, dict(request.weights)
+        )
         predicted = {name: ranked.predictions.values[name].tolist() for name in _FIELDS}
         scores, affinity = ranked.scores.tolist(), ranked.affinity.tolist()
         candidates = [

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rank_svc.scorers.store import Floats, Predictions
 from rank_svc.settings import RankSettings
+from svc_kit.errors import invalid
+
+NAMES = ("like", "comment", "share", "completion", "watch", "negative", "affinity")
+"""Of the weights."""
+
+
+def weighted(settings: RankSettings, weights: Mapping[str, float]) -> RankSettings:
+    """The settings with other weights. Raises BAD_USER_INPUT for an unknown name or a weight that is no number."""
+    for name, weight in weights.items():
+        if name not in NAMES:
+            raise invalid("weights", f"weights has {name}; valid: {', '.join(NAMES)}.")
+        if not math.isfinite(weight):
+            raise invalid("weights", f"weights has {name} = {weight}; it must be a number.")
+    if not weights:
+        return settings
+    return settings.model_copy(update={f"weight_{name}": weight for name, weight in weights.items()})
 
 
 def value(

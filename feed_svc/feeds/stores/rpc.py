@@ -130,7 +130,9 @@ class RpcRanker:
         self._stub = stub
 
     async def rank(self, viewer: ViewerContext, video_ids: Sequence[int], followed: Sequence[bool]) -> Ranked:
-        request = RankCandidatesRequest(viewer=_context(viewer), video_ids=video_ids, followed=followed)
+        request = RankCandidatesRequest(
+            viewer=_context(viewer), video_ids=video_ids, followed=followed, weights=viewer.value_weights
+        )
         answer = await self._peer.call(self._stub.RankCandidates, request, AS_SERVICE)
         return Ranked({c.video_id: c.score for c in answer.candidates}, answer.model_version)
 
