@@ -32,8 +32,16 @@ class RankSettings(BaseSettings):
     history_days: int = Field(default=90, ge=1)
     """A wide-row store forgets what a viewer did longer ago."""
 
+    grown_account_hours: float = Field(default=72, ge=0)
+    """From this age on an account's watches, likes and shares count whole in popular lists and trials; before, by its
+    age; 0: always."""
+    newcomers_allowance: float = Field(default=20, ge=0)
+    """Watches of one young video by new accounts that its trial counts at most, beside as many as established ones'."""
+
     guaranteed_impressions: int = Field(default=100, ge=0)
-    """A young video below this many counts as NEW."""
+    """What the places for young videos give each new public one, as far as there are so many: fewest first."""
+    trial_impressions: int = Field(default=1000, ge=0)
+    """Beyond the guarantee a young video is offered as NEW until it had this many, by how its first viewers took it."""
     young_days: float = Field(default=7, gt=0)
     similar_seeds: int = Field(default=5, ge=1, le=50)
     """How many of the videos liked or finished last are looked around for SIMILAR_VIDEO."""

@@ -53,8 +53,10 @@ class CachedFeatureStore:
     async def regional(self, slice_: str, ids: Collection[int]) -> Mapping[int, float]:
         return await self._inner.regional(slice_, ids)
 
-    async def young(self, since_ms: int, impressions_below: int, limit: int) -> Sequence[tuple[int, int]]:
-        return await self._inner.young(since_ms, impressions_below, limit)
+    async def young(
+        self, since_ms: int, impressions_below: int, limit: int, *, impressions_from: int = 0
+    ) -> Sequence[tuple[int, int]]:
+        return await self._inner.young(since_ms, impressions_below, limit, impressions_from=impressions_from)
 
     async def newest(self, limit: int) -> Sequence[int]:
         return await self._inner.newest(limit)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rank_svc.features.decay import DAY_MS
 from rank_svc.features.interactions import interaction_of
-from rank_svc.features.projection import COUNTED, HANDLERS, Batch, at_ms_of, counting_key, load, take_facts
+from rank_svc.features.projection import COUNTED, GROWN_MS, HANDLERS, Batch, at_ms_of, counting_key, load, take_facts
 from rank_svc.features.store import FeatureStore, FeatureTx, HistoryStore, VideoDirectory, Viewer
 from reelgraph.events.v1.event_pb2 import Event
 from svc_kit.clock import Clock, now_ms
@@ -19,10 +19,11 @@ PRUNE_BATCH = 5000
 class FeatureCommands:
     """Writes features from events, and makes them anew."""
 
-    def __init__(self, store: FeatureStore, histories: HistoryStore, clock: Clock) -> None:
+    def __init__(self, store: FeatureStore, histories: HistoryStore, clock: Clock, *, grown_ms: int = GROWN_MS) -> None:
         self._store = store
         self._histories = histories
         self._clock = clock
+        self._grown_ms = grown_ms
 
     async def apply(self, events: Sequence[Event], *, anew: bool = False) -> None:
         """Apply events in their order. Those applied before change nothing, in whatever batch they come again.
@@ -38,7 +39,7 @@ class FeatureCommands:
         changed = await self._write_histories(known, counted)
         async with self._store.begin() as tx:
             fresh = await tx.claim({counting_key(event): at_ms_of(event) for event in counted}) if counted else set()
-            batch = await load(tx, known)
+            batch = await load(tx, known, self._grown_ms)
             for event in known:
                 body: str = event.WhichOneof("body") or ""
                 if body in COUNTED:
@@ -70,15 +71,17 @@ class FeatureCommands:
         for viewer_id in batch.forgotten:
             await tx.forget_viewer(viewer_id, now)
 
-    async def note_viewers(self, seen: Mapping[int, tuple[str, str, int]]) -> None:
-        """Keep (language, region, UTC offset in hours) of viewers, as their clients told them."""
+    async def note_viewers(self, seen: Mapping[int, tuple[str, str, int, str]]) -> None:
+        """Keep (language, region, UTC offset in hours, device) of viewers, as their clients told them."""
         if not seen:
             return
         async with self._store.begin() as tx:
             known = await tx.viewers(seen.keys())
             fresh = {
-                i: replace(known.get(i, Viewer()), language=language, region=region, utc_offset_hours=offset)
-                for i, (language, region, offset) in seen.items()
+                i: replace(
+                    known.get(i, Viewer()), language=language, region=region, utc_offset_hours=offset, device=device
+                )
+                for i, (language, region, offset, device) in seen.items()
             }
             await tx.put_viewers({i: v for i, v in fresh.items() if v != known.get(i)}, now_ms(self._clock))
 

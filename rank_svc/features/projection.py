@@ -13,10 +13,19 @@ from rank_svc.features.lengths import bucket_of
 from rank_svc.features.store import BucketStats, Changes, FeatureTx, VideoFacts, VideoState, Viewer
 from reelgraph.events.v1.event_pb2 import Event
 from reelgraph.events.v1.video_pb2 import VideoFacts as VideoFactsMessage
+from svc_kit.trust import trust
+
+GROWN_MS = 3 * DAY_MS
+"""From this age on an account's acts count whole."""
 
 LIKE_WEIGHT = 1.0
 SHARE_WEIGHT = 2.0
 """What a like and a share add to a video's heat, where a well watched view adds about 1."""
+NEWCOMERS_WEIGHT = 0.05
+"""What an act of an account that was made just now adds to heat, against one of an established account. Heats are
+compared with one another only, so where all accounts are new the order stays as it is."""
+DEVICES = frozenset({"phone", "tablet", "desktop", "tv"})
+"""Kinds of device that have popular lists of their own; others count as not told."""
 
 
 @dataclass(slots=True)
@@ -29,6 +38,11 @@ class Batch:
     viewers: dict[int, Viewer] = field(default_factory=dict)
     told: set[int] = field(default_factory=set)
     forgotten: list[int] = field(default_factory=list)
+    grown_ms: int = GROWN_MS
+
+    def trust(self, viewer_id: int, author_id: int, at_ms: int) -> float:
+        """How much an act counts, 0 to 1; nothing for what authors do with their own."""
+        return 0.0 if viewer_id == author_id else trust(viewer_id, at_ms, self.grown_ms)
 
 
 def counting_key(event: Event) -> int:
@@ -44,7 +58,7 @@ def at_ms_of(event: Event) -> int:
     return event.occurred_at.ToMilliseconds()
 
 
-async def load(tx: FeatureTx, events: Sequence[Event]) -> Batch:
+async def load(tx: FeatureTx, events: Sequence[Event], grown_ms: int = GROWN_MS) -> Batch:
     """The rows that these events change, in two reads."""
     videos, viewers = set(), set()
     for event in events:
@@ -61,6 +75,7 @@ async def load(tx: FeatureTx, events: Sequence[Event]) -> Batch:
     return Batch(
         videos=dict(await tx.videos(videos)) if videos else {},
         viewers=dict(await tx.viewers(viewers)) if viewers else {},
+        grown_ms=grown_ms,
     )
 
 
@@ -122,6 +137,9 @@ def _watched(batch: Batch, event: Event, body: Any) -> None:
     stats.skips += body.skipped
     stats.watched_ms += watched
     stats.ratio_sum += ratio
+    trusted = batch.trust(body.user_id, body.author_id, at)
+    stats.trusted_views += trusted
+    stats.trusted_completions += trusted * body.completed
     stats.heat_1h = join(stats.heat_1h, heat_of(1.0, at, HOUR_MS))
     stats.heat_24h = join(stats.heat_24h, heat_of(1.0, at, DAY_MS))
     bucket = batch.changes.buckets.setdefault(bucket_of(duration), BucketStats())
@@ -129,7 +147,7 @@ def _watched(batch: Batch, event: Event, body: Any) -> None:
     bucket.completions += body.completed
     bucket.watched_ms += watched
     bucket.ratio_sum += ratio
-    _warm(batch, body.user_id, body.video_id, view_weight(watched, ratio), at)
+    _warm(batch, body, view_weight(watched, ratio), at)
 
 
 def view_weight(watched_ms: int, ratio: float) -> float:
@@ -137,13 +155,17 @@ def view_weight(watched_ms: int, ratio: float) -> float:
     return ratio * min(math.log1p(watched_ms / 1000) / math.log1p(15), 2.0)
 
 
-def _warm(batch: Batch, viewer_id: int, video_id: int, weight: float, at_ms: int) -> None:
-    heat = heat_of(weight, at_ms, DAY_MS)
+def _warm(batch: Batch, body: Any, weight: float, at_ms: int) -> None:
+    viewer_id, video_id = body.user_id, body.video_id
+    if viewer_id and viewer_id == body.author_id:
+        return
+    heat = heat_of(weight * max(batch.trust(viewer_id, body.author_id, at_ms), NEWCOMERS_WEIGHT), at_ms, DAY_MS)
     if heat is None:
         return
     viewer = batch.viewers.get(viewer_id, Viewer())
     slices = ["*", f"h:{(at_ms // HOUR_MS + viewer.utc_offset_hours) % 24:02d}"]
     slices += [f"l:{viewer.language}"] * bool(viewer.language) + [f"r:{viewer.region}"] * bool(viewer.region)
+    slices += [f"d:{viewer.device}"] * bool(viewer.device)
     for name in slices:
         joined = join(batch.changes.slices.get((video_id, name)), heat)
         if joined is not None:
@@ -154,12 +176,12 @@ def _like(batch: Batch, event: Event, body: Any) -> None:
     liked = event.WhichOneof("body") == "engagement_video_liked"
     batch.changes.video(body.video_id).likes += 1 if liked else -1
     if liked:
-        _warm(batch, body.user_id, body.video_id, LIKE_WEIGHT, at_ms_of(event))
+        _warm(batch, body, LIKE_WEIGHT, at_ms_of(event))
 
 
 def _shared(batch: Batch, event: Event, body: Any) -> None:
     batch.changes.video(body.video_id).shares += 1
-    _warm(batch, body.user_id, body.video_id, SHARE_WEIGHT, at_ms_of(event))
+    _warm(batch, body, SHARE_WEIGHT, at_ms_of(event))
 
 
 def _commented(batch: Batch, event: Event, body: Any) -> None:

@@ -73,6 +73,9 @@ class VideoStats:
     not_interested: int = 0
     heat_1h: float | None = None
     heat_24h: float | None = None
+    trusted_views: float = 0.0
+    """Of `views`, what counts as done by established accounts (`svc_kit/trust.py`)."""
+    trusted_completions: float = 0.0
 
 
 @dataclass(slots=True)
@@ -128,6 +131,8 @@ class Viewer:
     language: str = ""
     region: str = ""
     utc_offset_hours: int = 0
+    device: str = ""
+    """phone, tablet, desktop or tv; may be empty."""
 
 
 @dataclass(slots=True)
@@ -205,16 +210,19 @@ class FeatureStore(Protocol):
         ...
 
     async def popular(self, slice_: str, limit: int) -> Sequence[tuple[int, float]]:
-        """(video, heat) of the hottest servable videos of `*` (all), `l:<language>`, `r:<region>` or `h:<hour>`."""
+        """(video, heat) of the hottest servable videos of `*` (all), `l:<language>`, `r:<region>`, `h:<hour>` or
+        `d:<device>`."""
         ...
 
     async def regional(self, slice_: str, ids: Collection[int]) -> Mapping[int, float]:
         """Heat of videos within a slice; those without are left out."""
         ...
 
-    async def young(self, since_ms: int, impressions_below: int, limit: int) -> Sequence[tuple[int, int]]:
-        """(video, impressions) of servable videos published after `since_ms` with fewer impressions; fewest first, then
-        newest."""
+    async def young(
+        self, since_ms: int, impressions_below: int, limit: int, *, impressions_from: int = 0
+    ) -> Sequence[tuple[int, int]]:
+        """(video, impressions) of servable videos published after `since_ms` with so many impressions; fewest first,
+        then who waits longest."""
         ...
 
     async def newest(self, limit: int) -> Sequence[int]:

@@ -1,4 +1,4 @@
-"""Language, region and time zone of viewers as their clients tell them, written behind: a read must not wait for it."""
+"""Where viewers are and on what, as their clients tell it, written behind: a read must not wait for it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class Surroundings:
     def __init__(self, commands: FeatureCommands, clock: Clock) -> None:
         self._commands = commands
         self._clock = clock
-        self._pending: dict[int, tuple[str, str, int]] = {}
-        self._written: dict[int, tuple[str, str, int]] = {}
+        self._pending: dict[int, tuple[str, str, int, str]] = {}
+        self._written: dict[int, tuple[str, str, int, str]] = {}
 
-    def note(self, viewer_id: int, language: str, region: str, local_hour: int) -> None:
+    def note(self, viewer_id: int, language: str, region: str, local_hour: int, device: str = "") -> None:
         """A viewer's client told this now. Logged-out viewers are not kept."""
-        if not viewer_id or not (language or region) or len(self._pending) >= MOST:
+        if not viewer_id or not (language or region or device) or len(self._pending) >= MOST:
             return
         offset = (local_hour - self._clock.now().hour + 12) % 24 - 12
-        told = (language[:35], region[:8], offset)
+        told = (language[:35], region[:8], offset, device)
         if self._written.get(viewer_id) != told:
             self._pending[viewer_id] = told
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from rank_svc.context import Domain, RankContext
 from rank_svc.features.cached import CachedFeatureStore
 from rank_svc.features.commands import FeatureCommands
+from rank_svc.features.decay import HOUR_MS
 from rank_svc.features.queries import FeatureQueries
 from rank_svc.features.server import FeatureServicer
 from rank_svc.features.store import Embeddings, FeatureStore, HistoryStore
@@ -57,7 +58,7 @@ async def open_features(context: RankContext) -> Features:
     settings, platform = context.settings, context.platform
     sql, histories = SqlFeatureStore(context.db), await _open_histories(context)
     cached = CachedFeatureStore(sql, platform.clock, ttl_s=settings.feature_cache_s, most=settings.feature_cache_items)
-    commands = FeatureCommands(sql, histories, platform.clock)
+    commands = FeatureCommands(sql, histories, platform.clock, grown_ms=int(settings.grown_account_hours * HOUR_MS))
     return Features(cached, sql, histories, commands, Surroundings(commands, platform.clock), histories.check)
 
 

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from rank_svc.features.projection import DEVICES
 from rank_svc.features.store import VideoFacts
 from rank_svc.features.surroundings import Surroundings
 from rank_svc.retrieval.pools import Pools
 from rank_svc.retrieval.replica import Replica
 from rank_svc.retrieval.sources import SOURCES, Ask, Candidate, Source
 from rank_svc.retrieval.taste import Tastes, ViewerInput
+from rank_svc.retrieval.trials import Trial
 from rank_svc.scorers.encoding import primary_language
 from rank_svc.settings import RankSettings
 from svc_kit.errors import AppError
@@ -37,6 +39,8 @@ class Offer:
 
     candidate: Candidate
     facts: VideoFacts
+    trial: Trial | None = None
+    """Of a young video that is tried out, whatever source gave it."""
 
 
 class RetrievalQueries:
@@ -70,8 +74,9 @@ class RetrievalQueries:
         A source that fails gives none; only when all that could give something fail does the call.
         """
         await self._ready()
+        device = viewer.device.lower() if viewer.device.lower() in DEVICES else ""
         self._surroundings.note(
-            viewer.viewer_id, primary_language(viewer.language), viewer.region.upper(), viewer.local_hour
+            *(viewer.viewer_id, primary_language(viewer.language), viewer.region.upper(), viewer.local_hour, device)
         )
         limits = {source: min(limit, MOST_OF_A_SOURCE) for source, limit in (quotas or DEFAULT_QUOTAS).items()}
         taste = await self._tastes.of(viewer)
@@ -95,12 +100,19 @@ class RetrievalQueries:
                 offered[source] = result
         if failures and not any(offered.values()):
             raise failures[0]
-        return self._with_facts(share(offered, limits)), taste.serving.version
+        return self._with_facts(share(offered, limits), await self._trials()), taste.serving.version
 
-    def _with_facts(self, candidates: Sequence[Candidate]) -> list[Offer]:
+    async def _trials(self) -> Mapping[int, Trial]:
+        try:
+            return {trial.video_id: trial for trial in await self._pools.trials()}
+        except AppError as error:
+            _log.warning("trials not read", reason=error.reason, error=error.message)
+            return {}
+
+    def _with_facts(self, candidates: Sequence[Candidate], trials: Mapping[int, Trial]) -> list[Offer]:
         # A video may have been deleted since its source looked.
         cards = ((c, self._replica.cards.get(c.video_id)) for c in candidates)
-        return [Offer(c, card.facts) for c, card in cards if card is not None]
+        return [Offer(c, card.facts, trials.get(c.video_id)) for c, card in cards if card is not None]
 
     async def similar(self, video_id: int, size: int) -> list[Offer]:
         """Videos like one, nearest first; none when it is not indexed."""
@@ -111,7 +123,7 @@ class RetrievalQueries:
             return []
         (hits,) = await serving.videos.search(vectors, limit, exclude={video_id})
         scored = zip(hits.ids.tolist(), hits.scores.tolist(), strict=True)
-        return self._with_facts([Candidate(i, Source.SIMILAR_VIDEO, score, video_id) for i, score in scored])
+        return self._with_facts([Candidate(i, Source.SIMILAR_VIDEO, score, video_id) for i, score in scored], {})
 
 
 def share(offered: Mapping[Source, Sequence[Candidate]], limits: Mapping[Source, int]) -> list[Candidate]:

@@ -84,7 +84,7 @@ def _quotas(request: retrieval_pb2.RetrieveCandidatesRequest) -> dict[Source, in
 
 
 def _candidate(offer: Offer) -> retrieval_pb2.Candidate:
-    candidate, facts = offer.candidate, offer.facts
+    candidate, facts, trial = offer.candidate, offer.facts, offer.trial
     return retrieval_pb2.Candidate(
         video_id=candidate.video_id,
         author_id=facts.author_id,
@@ -93,4 +93,14 @@ def _candidate(offer: Offer) -> retrieval_pb2.Candidate:
         seed_video_id=candidate.seed_video_id,
         published_at_ms=facts.published_at_ms,
         hashtags=facts.hashtags,
+        signal=f"CANDIDATE_SIGNAL_{candidate.signal}" if candidate.signal else None,
+        trial=retrieval_pb2.Trial(
+            impressions=trial.impressions,
+            guaranteed=trial.guaranteed,
+            completions=trial.completions,
+            watches=trial.watches,
+            typical_completion=trial.typical,
+        )
+        if trial
+        else None,
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,10 +11,12 @@ from enum import StrEnum
 import numpy as np
 
 from rank_svc.features.history import loved
+from rank_svc.features.projection import DEVICES
 from rank_svc.retrieval.pools import Pools
 from rank_svc.retrieval.replica import Replica
 from rank_svc.retrieval.store import Hits
-from rank_svc.retrieval.taste import Taste
+from rank_svc.retrieval.taste import Taste, ViewerInput
+from rank_svc.retrieval.trials import offered as on_trial
 from rank_svc.scorers.encoding import primary_language
 from rank_svc.settings import RankSettings
 
@@ -29,6 +31,18 @@ class Source(StrEnum):
     COLD_START = "COLD_START"
 
 
+class Signal(StrEnum):
+    """What speaks most for a candidate of COLD_START."""
+
+    INTEREST = "INTEREST"
+    LANGUAGE = "LANGUAGE"
+    REGION = "REGION"
+    HOUR = "HOUR"
+    DEVICE = "DEVICE"
+    POPULAR = "POPULAR"
+    FRESH = "FRESH"
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One video that is offered."""
@@ -37,6 +51,7 @@ class Candidate:
     source: Source
     score: float
     seed_video_id: int = 0
+    signal: Signal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,59 +120,76 @@ async def similar_viewers(ask: Ask, limit: int) -> Sequence[Candidate]:
 
 
 async def young(ask: Ask, limit: int) -> Sequence[Candidate]:
-    """Young videos that still have guaranteed impressions to get: those shown least first, equal ones in an order that
-    differs by viewer, so that they share the slots."""
+    """Young videos on trial: those that have guaranteed impressions to get, shown least first and then who waits
+    longest; then those that their first viewers took best. The feed draws among them."""
     if not limit:
         return ()
-    pool = [(i, shown) for i, shown in await ask.pools.young() if ask.offered(i)]
-    pool.sort(key=lambda item: (item[1], _shuffled(ask.taste.viewer.viewer_id, item[0])))
-    return [Candidate(i, Source.NEW, 1.0 / (1.0 + shown)) for i, shown in pool[:limit]]
+    chosen = on_trial([trial for trial in await ask.pools.trials() if ask.offered(trial.video_id)], limit)
+    return [Candidate(trial.video_id, Source.NEW, 1.0 / (1.0 + place)) for place, trial in enumerate(chosen)]
 
 
-def _shuffled(viewer_id: int, video_id: int) -> bytes:
-    return hashlib.blake2b(f"{viewer_id}:{video_id}".encode(), digest_size=8).digest()
-
-
-INTEREST, SPOKEN, REGION, LANGUAGE, HOUR, GLOBAL, FRESH = 2.0, 1.0, 0.8, 0.4, 0.3, 0.5, 0.2
-"""What the parts of a cold start's score weigh, each from 0 to 1. LANGUAGE: popular with those who speak it; SPOKEN: it
-is in it."""
+WEIGHTS = {
+    Signal.INTEREST: 2.0,
+    Signal.REGION: 0.8,
+    Signal.POPULAR: 0.5,
+    Signal.LANGUAGE: 0.4,
+    Signal.HOUR: 0.3,
+    Signal.DEVICE: 0.3,
+    Signal.FRESH: 0.2,
+}
+"""What the parts of a cold start's score weigh, each from 0 to 1. LANGUAGE: popular with those who speak it."""
+SPOKEN = 1.0
+"""What it weighs that a video is in the viewer's language."""
 _HALF_RANK = 50
 """A video at this place of a popular list counts half of the first."""
 
 
 async def cold_start(ask: Ask, limit: int) -> Sequence[Candidate]:
-    """By interests, language, region and hour, then by what is popular with all, then by what is new: never nothing
-    while there is anything."""
+    """By interests, language, region, device and hour, then by what is popular with all, then by what is new: never
+    nothing while there is anything. Popular is what viewers finish more often than others of its length."""
     if not limit:
         return ()
+    parts: defaultdict[int, dict[Signal, float]] = defaultdict(dict)
+    for signal, name in lists_of(ask.taste.viewer):
+        _by_place(parts, await ask.pools.loved(name), signal)
+    _by_place(parts, await ask.pools.newest(), Signal.FRESH)
     viewer = ask.taste.viewer
-    language = primary_language(viewer.language)
-    lists = [("*", GLOBAL), (f"h:{viewer.local_hour % 24:02d}", HOUR)]
-    lists += [(f"r:{viewer.region.upper()[:8]}", REGION)] * bool(viewer.region)
-    lists += [(f"l:{language}", LANGUAGE)] * bool(language)
-    scores: dict[int, float] = {}
-    for name, weight in lists:
-        _by_place(scores, await ask.pools.popular(name), weight)
-    _by_place(scores, await ask.pools.newest(), FRESH)
     if ask.taste.known and viewer.interests:
         (hits,) = await ask.taste.serving.videos.search(ask.taste.vector[None], limit, exclude=ask.exclude)
         for video_id in hits.ids.tolist():
-            scores.setdefault(video_id, 0.0)
-    chosen = set(viewer.interests)
+            parts[video_id]
+    language, chosen = primary_language(viewer.language), set(viewer.interests)
     found = []
-    for video_id, score in scores.items():
+    for video_id, signals in parts.items():
         card = ask.replica.cards.get(video_id)
         if card is None or video_id in ask.exclude:
             continue
-        spoken = primary_language(card.facts.language)
-        score += INTEREST * bool(chosen & set(card.facts.hashtags)) + SPOKEN * bool(language and spoken == language)
-        found.append(Candidate(video_id, Source.COLD_START, score))
+        if chosen & set(card.facts.hashtags):
+            signals[Signal.INTEREST] = WEIGHTS[Signal.INTEREST]
+        spoken = bool(language) and primary_language(card.facts.language) == language
+        score = sum(signals.values()) + SPOKEN * spoken
+        found.append(Candidate(video_id, Source.COLD_START, score, signal=strongest(signals)))
     return _best(found, limit)
 
 
-def _by_place(scores: dict[int, float], pool: Sequence[tuple[int, float]], weight: float) -> None:
+def lists_of(viewer: ViewerInput) -> list[tuple[Signal, str]]:
+    """Which popular lists say something of a viewer's surroundings."""
+    language = primary_language(viewer.language)
+    lists = [(Signal.POPULAR, "*"), (Signal.HOUR, f"h:{viewer.local_hour % 24:02d}")]
+    lists += [(Signal.REGION, f"r:{viewer.region.upper()[:8]}")] * bool(viewer.region)
+    lists += [(Signal.LANGUAGE, f"l:{language}")] * bool(language)
+    lists += [(Signal.DEVICE, f"d:{viewer.device.lower()}")] * (viewer.device.lower() in DEVICES)
+    return lists
+
+
+def strongest(signals: Mapping[Signal, float]) -> Signal | None:
+    """The signal that weighs most; None when there is none."""
+    return max(signals, key=lambda signal: signals[signal], default=None)
+
+
+def _by_place(parts: dict[int, dict[Signal, float]], pool: Sequence[tuple[int, float]], signal: Signal) -> None:
     for place, (video_id, _) in enumerate(pool):
-        scores[video_id] = scores.get(video_id, 0.0) + weight * _HALF_RANK / (_HALF_RANK + place)
+        parts[video_id][signal] = WEIGHTS[signal] * _HALF_RANK / (_HALF_RANK + place)
 
 
 def _pairs(hits: Hits) -> list[tuple[int, float]]:

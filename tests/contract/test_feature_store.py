@@ -146,12 +146,20 @@ async def test_only_servable_videos_are_popular_young_or_newest(store: SqlFeatur
     assert await store.young(0, 5, 9) == [(5, 0), (1, 4)]
     assert await store.young(0, 4, 9) == [(5, 0)]
     assert await store.young(NOW - 3, 5, 9) == [(1, 4)]
+    assert await store.young(0, 5, 9, impressions_from=1) == [(1, 4)]
     assert await store.newest(9) == [1, 5]
     assert await store.newest(1) == [1]
 
 
+async def test_of_young_videos_shown_as_often_the_one_that_waits_longest_comes_first(store: SqlFeatureStore) -> None:
+    await put(store, video(1), video(2), video(3))
+    await add(store, Changes(videos={3: VideoStats(impressions=1)}))
+
+    assert await store.young(0, 5, 9) == [(2, 0), (1, 0), (3, 1)]
+
+
 async def test_what_a_viewer_told_stays_when_their_history_changes(store: SqlFeatureStore) -> None:
-    told = Viewer(("cats", "日本"), 4, "de", "AT", -11)
+    told = Viewer(("cats", "日本"), 4, "de", "AT", -11, "phone")
     async with store.begin() as tx:
         await tx.put_viewers({1: told}, NOW)
         await tx.touch_viewers([1, 5], NOW + 5)

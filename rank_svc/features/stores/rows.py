@@ -56,7 +56,8 @@ def interaction_row(viewer_id: int, made: Interaction) -> dict[str, Any]:
 def viewer(row: RowMapping) -> Viewer:
     """A row of `viewers`."""
     interests = tuple(json.loads(row["interests"]))
-    return Viewer(interests, row["interests_version"], row["language"], row["region"], row["utc_offset_hours"])
+    told = (row[name] for name in ("interests_version", "language", "region", "utc_offset_hours", "device"))
+    return Viewer(interests, *told)
 
 
 def viewer_row(viewer_id: int, viewer: Viewer, now_ms: int) -> dict[str, Any]:
@@ -68,5 +69,6 @@ def viewer_row(viewer_id: int, viewer: Viewer, now_ms: int) -> dict[str, Any]:
         "language": viewer.language[:35],
         "region": viewer.region[:8],
         "utc_offset_hours": viewer.utc_offset_hours,
+        "device": viewer.device[:16],
         "changed_at_ms": now_ms,
     }

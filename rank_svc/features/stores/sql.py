@@ -73,12 +73,16 @@ class SqlFeatureStore:
             found |= {row["video_id"]: row["heat"] for row in await self._rows(query)}
         return found
 
-    async def young(self, since_ms: int, impressions_below: int, limit: int) -> Sequence[tuple[int, int]]:
+    async def young(
+        self, since_ms: int, impressions_below: int, limit: int, *, impressions_from: int = 0
+    ) -> Sequence[tuple[int, int]]:
         v, s = t.videos, t.video_stats
         shown = func.coalesce(s.c.impressions, 0)
         query = select(v.c.video_id, shown.label("shown")).outerjoin_from(v, s, s.c.video_id == v.c.video_id)
         query = query.where(v.c.servable, v.c.published_at_ms > since_ms, shown < impressions_below)
-        query = query.order_by(shown, v.c.published_at_ms.desc(), v.c.video_id.desc())
+        if impressions_from:
+            query = query.where(shown >= impressions_from)
+        query = query.order_by(shown, v.c.published_at_ms, v.c.video_id)
         return [(row["video_id"], row["shown"]) for row in await self._rows(query.limit(limit))]
 
     async def newest(self, limit: int) -> Sequence[int]:

@@ -106,7 +106,7 @@ class SqlFeatureTx:
         await self._connection.execute(
             update(t.viewers)
             .where(t.viewers.c.viewer_id == viewer_id)
-            .values(interests="[]", language="", region="", utc_offset_hours=0, changed_at_ms=now_ms)
+            .values(interests="[]", language="", region="", utc_offset_hours=0, device="", changed_at_ms=now_ms)
         )
 
     async def clear(self) -> None:

@@ -44,6 +44,7 @@ video_stats = Table(
     *(_count(name) for name in ("likes", "shares", "comments", "not_interested")),
     Column("heat_1h", Double),
     Column("heat_24h", Double),
+    *(Column(name, Double, nullable=False, server_default="0") for name in ("trusted_views", "trusted_completions")),
 )
 
 video_slices = Table(
@@ -92,6 +93,7 @@ viewers = Table(
     Column("language", String(35), nullable=False),
     Column("region", String(8), nullable=False),
     Column("utc_offset_hours", Integer, nullable=False),
+    Column("device", String(16), nullable=False, server_default=""),
     Column("changed_at_ms", BigInteger, nullable=False),
 )
 Index("viewers_by_change", viewers.c.changed_at_ms, viewers.c.viewer_id)
