@@ -10,6 +10,7 @@ from typing import Any, cast
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from playwright.async_api import expect
 
 from reelgraph.graph.v1 import accounts_pb2, accounts_pb2_grpc, follows_pb2, follows_pb2_grpc
 from tests.e2e.browser import CHROMIUM, page
@@ -58,6 +59,9 @@ async def explorer(world: World) -> None:
             lambda r: foreign.append(r.url) if not r.url.startswith((world.instance.base, "data:", "blob:")) else None,
         )
         await tab.goto(world.url)
+        # Before the editor is there and the schema was read, the button has nothing to send.
+        await expect(tab.get_by_role("button", name="Re-fetch GraphQL schema")).to_be_enabled(timeout=20_000)
+        await expect(tab.locator(".graphiql-query-editor")).to_contain_text("feed", timeout=20_000)
         await tab.locator(".graphiql-execute-button").click()
         await tab.locator(".result-window :text('snapshotId')").first.wait_for(timeout=20_000)
     assert not foreign, foreign
