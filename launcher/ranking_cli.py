@@ -1,4 +1,4 @@
-"""Commands of the recommender: `dataset`, `train`, `eval`. They need the extra `train`."""
+"""Commands of the recommender: `dataset`, `train`, `eval`, which need the extra `train`, and those of versions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from launcher import models_cli
+from launcher.models_cli import told
+
 dataset_app = typer.Typer(no_args_is_help=True, help="Logs of watches as a dataset folder to train on.")
 
 DatasetDir = Annotated[Path, typer.Option("--dataset", help="A dataset folder: see docs/ranking.md.")]
@@ -20,22 +23,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(dataset_app, name="dataset")
     app.command("train")(train)
     app.command("eval")(evaluate)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Errors that a person can do something about as one line and exit 1."""
-    from rank_svc.scorers.store import ModelRefused
-    from svc_kit.errors import AppError
-
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        typer.echo(f"error: {error.name} is not installed; pip install 'reelgraph[train]'", err=True)
-        raise typer.Exit(1) from None
-    except (ValueError, OSError, ModelRefused, AppError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    models_cli.register(app)
 
 
 @dataset_app.command("kuairand")
@@ -44,7 +32,7 @@ def kuairand(
     out: Annotated[Path, typer.Argument(help="The dataset folder to write; a former one is replaced.")],
 ) -> None:
     """KuaiRand-Pure as a dataset folder."""
-    with _told():
+    with told():
         from rank_svc.train.kuairand import convert
 
         convert(source, out)
@@ -58,7 +46,7 @@ def log(
     ] = "",
 ) -> None:
     """The platform's own archive as a dataset folder."""
-    with _told():
+    with told():
         from feed_svc.analytics.stores import archive_url
         from feed_svc.settings import FeedSettings
         from rank_svc.train.archive import convert
@@ -80,13 +68,20 @@ def train(
     threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
     without: Annotated[list[str] | None, typer.Option(help="Ablation: logq, history, or ranker.")] = None,
     option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the towers' options; may repeat.")] = None,
+    hold_out: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Newest share of the rows to leave out, for `promote` to compare on.")
+    ] = 0,
 ) -> None:
     """Train one version on a dataset folder. Broken off, the same command goes on where it was."""
-    with _told():
+    with told():
         from rank_svc.train.dataset import load
         from rank_svc.train.pipeline import train as run
 
         data = load(dataset)
+        if hold_out:
+            from rank_svc.versions.newest import older
+
+            data = older(data, hold_out)
         for note in data.notes:
             typer.echo(f"note: {note}", err=True)
         options = _options(steps, option or [], without or [])
@@ -147,7 +142,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure a version on what users did later; prints JSON."""
-    with _told():
+    with told():
         from rank_svc.train.dataset import load, read_truth
         from rank_svc.train.evaluate import evaluate as measure
 

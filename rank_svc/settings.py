@@ -66,3 +66,32 @@ class RankSettings(BaseSettings):
     recall_probe_s: float = Field(default=60.0, gt=0)
     recall_probe_queries: int = Field(default=20, ge=1)
     recall_probe_k: int = Field(default=100, ge=1)
+
+    versions_kept: int = Field(default=5, ge=0)
+    """Versions of models that are kept beside those that serve, should serve or did before."""
+    promote_least_users: int = Field(default=50, ge=1)
+    """Users with newest rows below which a shadow evaluation tells nothing."""
+    promote_margin_errors: float = Field(default=2.0, ge=0)
+    """A version is worse when it is below the serving one by more than so many standard errors."""
+    model_settle_s: float = Field(default=15.0, ge=0)
+    """Where several processes serve: how long a loaded version waits before it serves, so that each replica holds it
+    before the first one answers by it. More than `model_check_s` and the time that loading takes."""
+    replica_report_s: float = Field(default=10.0, gt=0)
+    """How often a replica says in the database what it serves and how it does."""
+
+    train_every_hours: float = Field(default=0, ge=0)
+    """A version is trained this often, by the role `workers`; 0: not by time."""
+    train_events: int = Field(default=0, ge=0)
+    """A version is trained after so many more watches; 0: not by number."""
+    train_archive: str = ""
+    """Folder or URL of the archive that is trained on; empty: with the blobs, else in the data folder."""
+    train_cpu_s: int = Field(default=3600, ge=1)
+    """Seconds of processor time of one run, shadow evaluation included."""
+    train_memory_mb: int = Field(default=6144, ge=1)
+    """Memory of one run, in MiB."""
+    train_wall_s: float = Field(default=4 * 3600, gt=0)
+    """A run is ended after so many seconds by the clock."""
+    train_hold_out: float = Field(default=0.1, gt=0, lt=1)
+    """The newest share of the log that is not trained on: the new version and the serving one are compared on it."""
+    train_options: str = ""
+    """`NAME=VALUE` of `rank_svc/train/options.py`, comma-separated."""

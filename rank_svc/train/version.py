@@ -140,6 +140,7 @@ def _metrics(trained: Trained) -> dict[str, Any]:
             "items": len(trained.dataset.catalogue),
             "interactions": len(trained.histories.items),
             "positives": int(trained.histories.positive.sum()),
+            "newest_ms": trained.histories.end_ms,
             "ordered": trained.histories.ordered,
             "notes": list(trained.dataset.notes),
         },

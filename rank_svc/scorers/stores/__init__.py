@@ -6,4 +6,5 @@ SCHEMES = {
     "triton": "rank_svc.scorers.stores.triton",
     "triton+ssl": "rank_svc.scorers.stores.triton",
 }
-"""URL scheme -> adapter module. Each has `async def open(url, threads) -> ModelRepository`."""
+"""URL scheme -> adapter module. Each has `async def open(url, threads) -> ModelRepository` and `folder(url)`,
+where the versions lie."""

@@ -22,33 +22,38 @@ _TYPES = {"tensor(int64)": "int64", "tensor(float)": "float32"}
 
 async def open(url: str, threads: anyio.CapacityLimiter) -> FileModels:
     """Open `file:///path` (or `onnx:///path`): a version's folder, or a folder of versions with a `serving` pointer."""
-    return FileModels(Path(unquote(urlsplit(url).path)), threads)
+    return FileModels(folder(url), threads)
+
+
+def folder(url: str) -> Path:
+    """Where the versions of `url` lie."""
+    return Path(unquote(urlsplit(url).path))
 
 
 class FileModels:
     """See `ModelRepository`."""
 
-    def __init__(self, folder: Path, threads: anyio.CapacityLimiter) -> None:
-        self._versions = VersionFolder(folder)
+    def __init__(self, path: Path, threads: anyio.CapacityLimiter) -> None:
+        self._versions = VersionFolder(path)
         self._threads = threads
 
     async def wanted(self) -> str:
         return await anyio.to_thread.run_sync(self._versions.wanted, limiter=self._threads)
 
     async def load(self, version: str) -> VersionScorer:
-        folder, manifest, sessions = await anyio.to_thread.run_sync(self._load, version, limiter=self._threads)
+        place, manifest, sessions = await anyio.to_thread.run_sync(self._load, version, limiter=self._threads)
         scorer = VersionScorer(manifest, _Sessions(manifest.version, sessions, self._threads))
-        await scorer.try_out(folder)
+        await scorer.try_out(place)
         return scorer
 
     def _load(self, version: str) -> tuple[Path, Manifest, dict[str, Any]]:
-        folder, manifest = self._versions.read(version)
+        place, manifest = self._versions.read(version)
         sessions = {}
         for name in MODELS:
-            sessions[name] = session = _session(folder, name)
+            sessions[name] = session = _session(place, name)
             inputs, outputs = map(_declared, session.get_inputs()), map(_declared, session.get_outputs())
-            check_signature(_path(folder, name), manifest, name, list(inputs), list(outputs))
-        return folder, manifest, sessions
+            check_signature(_path(place, name), manifest, name, list(inputs), list(outputs))
+        return place, manifest, sessions
 
     async def check(self) -> None:
         return None
@@ -57,12 +62,12 @@ class FileModels:
         return None
 
 
-def _path(folder: Path, name: str) -> Path:
-    return folder / name / "1" / "model.onnx"
+def _path(place: Path, name: str) -> Path:
+    return place / name / "1" / "model.onnx"
 
 
-def _session(folder: Path, name: str) -> Any:
-    path = _path(folder, name)
+def _session(place: Path, name: str) -> Any:
+    path = _path(place, name)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

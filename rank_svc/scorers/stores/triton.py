@@ -47,6 +47,11 @@ async def open(url: str, threads: anyio.CapacityLimiter) -> TritonRepository:
     return TritonRepository(TritonServer(options), VersionFolder(options.repository), threads)
 
 
+def folder(url: str) -> Path:
+    """Where the versions of `url` lie. Raises EngineUnusable for a wrong URL."""
+    return parse(url).repository
+
+
 class TritonRepository:
     """See `ModelRepository`."""
 
@@ -172,34 +177,34 @@ def _reason(error: TritonError, options: TritonUrl) -> str:
     return f"does not answer as Triton does: {error}"
 
 
-def _repository(folder: Path) -> str:
-    if not os.access(folder, os.R_OK | os.X_OK):
-        raise EngineUnusable(f"repository={folder} is no readable folder; run `reelgraph migrate` or name another one")
+def _repository(place: Path) -> str:
+    if not os.access(place, os.R_OK | os.X_OK):
+        raise EngineUnusable(f"repository={place} is no readable folder; run `reelgraph migrate` or name another one")
     try:
-        return f"version {VersionFolder(folder).wanted()} of {folder}"
+        return f"version {VersionFolder(place).wanted()} of {place}"
     except ModelRefused as error:
-        raise EngineUnusable(f"repository={folder} names no version: {error}; run `reelgraph migrate`") from error
+        raise EngineUnusable(f"repository={place} names no version: {error}; run `reelgraph migrate`") from error
 
 
 async def migrate(url: str) -> str:
     """Make the folder of versions, with the packaged base version where no version should serve yet."""
-    folder = parse(url).repository
+    place = folder(url)
     try:
-        return await anyio.to_thread.run_sync(_furnish, folder)
+        return await anyio.to_thread.run_sync(_furnish, place)
     except OSError as error:
-        raise EngineUnusable(f"repository={folder} can't be written: {error.strerror}") from error
+        raise EngineUnusable(f"repository={place} can't be written: {error.strerror}") from error
 
 
-def _furnish(folder: Path) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / MANIFEST).exists() and not (folder / POINTER).exists():
+def _furnish(place: Path) -> str:
+    place.mkdir(parents=True, exist_ok=True)
+    if not (place / MANIFEST).exists() and not (place / POINTER).exists():
         base = read_version(BASE)
-        _put(folder / base, lambda draft: shutil.copytree(BASE, draft))
-        _put(folder / POINTER, lambda draft: draft.write_text(f"{base}\n", encoding="utf-8"))
+        _put(place / base, lambda draft: shutil.copytree(BASE, draft))
+        _put(place / POINTER, lambda draft: draft.write_text(f"{base}\n", encoding="utf-8"))
     try:
-        return f"version {VersionFolder(folder).wanted()} of {folder}"
+        return f"version {VersionFolder(place).wanted()} of {place}"
     except ModelRefused as error:
-        raise EngineUnusable(f"repository={folder} names no version: {error}; correct it by hand") from error
+        raise EngineUnusable(f"repository={place} names no version: {error}; correct it by hand") from error
 
 
 def _put(target: Path, make: Callable[[Path], object]) -> None:
