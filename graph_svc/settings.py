@@ -40,6 +40,10 @@ class GraphSettings(BaseSettings):
     notification_days: int = Field(default=90, ge=1)
     """A wide-row store forgets notifications that are older."""
 
+    ended_follow_days: int = Field(default=30, ge=1)
+    """The follow graph forgets a follow that ended longer ago. Older events, which only a replay or a dead letter
+    brings, are applied as truth has them, at the cost of reading it."""
+
     moderator_usernames: str = ""
     """Accounts that moderate, by user name, with commas between. A listed name can't be signed up: list it once its
     account is there."""

@@ -51,6 +51,11 @@ def created_ms(id_: int) -> int:
     return (id_ >> 22) + EPOCH_MS
 
 
+def least_id(at_ms: int) -> int:
+    """All ids issued at this time or later, in milliseconds since 1970-01-01 UTC, are at least this one."""
+    return max(0, at_ms - EPOCH_MS) << 22
+
+
 class DirectoryLock:
     """Holds a data folder for one process: the embedded worker number is 0, and two of them would issue the same
     ids."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from graph_svc.follows.blocks import KnownBlocks
 from graph_svc.follows.counting import FollowCounts, counts_of, own_counts
-from graph_svc.follows.store import FollowGraph, FollowStore, Neighbour, Relation
+from graph_svc.follows.store import FollowerPage, FollowGraph, FollowStore, Neighbour, Relation
 from svc_kit.caller import Caller
 from svc_kit.errors import AppError
 from svc_kit.last_known import TRUTH_S, within
@@ -157,10 +157,18 @@ class FollowQueries:
         entries = [ListedAccount(n.user_id, self._tokens.seal(n.since_id, bound_to=bound)) for n in shown[:limit]]
         return AccountPage(entries, self._tokens.seal(last, bound_to=bound) if last else "")
 
-    async def follower_ids(self, user_id: int, size: int, after_id: int) -> Sequence[int]:
-        """Who follows an account, by ascending id: for fan-out."""
+    async def follower_ids(self, user_id: int, size: int, after_id: int, active_since_ms: int = 0) -> FollowerPage:
+        """Who follows an account, by ascending id, all or those who were active at `active_since_ms` or later: for
+        fan-out."""
         limit = page_size(size, default=MAX_FOLLOWER_IDS, most=MAX_FOLLOWER_IDS)
-        return await self._graph.follower_ids(user_id, after_id, limit)
+        if active_since_ms:
+            return await self._graph.active_follower_ids(user_id, after_id, limit, active_since_ms)
+        found = await self._graph.follower_ids(user_id, after_id, limit)
+        return FollowerPage(found, found[-1] if len(found) == limit else 0)
+
+    async def known_activity(self, user_id: int) -> int:
+        """When an account last read a feed, as far as the graph knows, in milliseconds since 1970; 0: not known."""
+        return await self._graph.active_at(user_id)
 
     async def viewer_graph(self, viewer_id: int) -> ViewerGraph:
         """Everything a feed must know of a viewer's relations."""

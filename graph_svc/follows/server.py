@@ -103,8 +103,15 @@ class FollowServicer(FollowServiceServicer):
     async def ListFollowerIds(
         self, request: pb.ListFollowerIdsRequest, context: _Context
     ) -> pb.ListFollowerIdsResponse:
-        found = await self._queries.follower_ids(request.user_id, request.page_size, request.after_id)
-        return pb.ListFollowerIdsResponse(user_ids=found)
+        found = await self._queries.follower_ids(
+            request.user_id, request.page_size, request.after_id, request.active_since_ms
+        )
+        return pb.ListFollowerIdsResponse(user_ids=found.user_ids, next_after_id=found.upto_id)
+
+    async def GetKnownActivity(
+        self, request: pb.GetKnownActivityRequest, context: _Context
+    ) -> pb.GetKnownActivityResponse:
+        return pb.GetKnownActivityResponse(active_at_ms=await self._queries.known_activity(request.user_id))
 
 
 def _relation(relation: Relation) -> pb.Relation:

@@ -74,6 +74,15 @@ class Degree:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowerPage:
+    """Some followers of an account by ascending id, and how far it was looked."""
+
+    user_ids: Sequence[int]
+    upto_id: int
+    """Followers up to this id have been looked at; 0: all."""
+
+
+@dataclass(frozen=True, slots=True)
 class FriendOfFriend:
     """An account that followees of a viewer follow."""
 
@@ -135,6 +144,10 @@ class FollowStore(Protocol):
         """Whom the account mutes."""
         ...
 
+    async def follows(self, keys: Sequence[tuple[int, int]]) -> Sequence[Edge]:
+        """Those of the follows (from_id, to_id) that there are, active or ended, in any order."""
+        ...
+
     async def follows_after(self, key: tuple[int, int], limit: int) -> Sequence[Edge]:
         """Follows, also ended ones, with (from_id, to_id) above `key`, ascending: to rebuild the projection."""
         ...
@@ -143,7 +156,12 @@ class FollowStore(Protocol):
 class FollowGraph(Protocol):
     """The projection of active follows: lists, degrees and short paths. Written by one worker for each follower.
 
-    Reads see each applied batch whole. A read raises `AppError` UNAVAILABLE when the graph can't be reached.
+    What a write has done is seen by every later read of this process. A read that runs beside it sees of each follow
+    either what was or what is now, but may see a part of the batch. A read raises `AppError` UNAVAILABLE when the graph
+    can't be reached.
+
+    An ended follow is kept for its version until `prune`: after that an older beginning would be taken for a new
+    follow, so whoever applies changes from before that time takes them from truth (`FollowStore.follows`).
     """
 
     async def apply(self, edges: Sequence[Edge]) -> None:
@@ -166,8 +184,28 @@ class FollowGraph(Protocol):
         """Whom the account follows, newest first, only those whose `since_id` is below `before_id` (0: all)."""
         ...
 
+    async def prune(self, before_id: int, limit: int) -> int:
+        """Forget at most `limit` follows that ended by an event with an id below `before_id`; how many they were. What
+        another writer changes meanwhile stays. Safe to repeat, to stop anywhere and to run twice at once."""
+        ...
+
+    async def note_active(self, seen: Mapping[int, int]) -> None:
+        """Accounts read a feed at these milliseconds since 1970. The greatest of an account counts, so that redelivery,
+        reordering and replay change nothing. Durable on return."""
+        ...
+
+    async def active_at(self, user_id: int) -> int:
+        """The greatest that `note_active` was told of the account, in milliseconds since 1970; 0: nothing."""
+        ...
+
     async def follower_ids(self, user_id: int, after_id: int, limit: int) -> Sequence[int]:
-        """Who follows the account, by ascending id above `after_id`."""
+        """Who follows the account, by ascending id above `after_id`; fewer than `limit` only at the end."""
+        ...
+
+    async def active_follower_ids(self, user_id: int, after_id: int, limit: int, since_ms: int) -> FollowerPage:
+        """Those of the followers above `after_id` who were active at `since_ms` or later, or of whom no activity is
+        known, at most `limit` of them. Looks at a bounded number of followers: the page may be short, even empty, and
+        there is more unless `upto_id` is 0."""
         ...
 
     async def degrees(

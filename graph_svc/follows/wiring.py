@@ -16,7 +16,14 @@ from graph_svc.follows.stores import SCHEMES
 from graph_svc.follows.stores.guarded import GuardedFollowGraph
 from graph_svc.follows.stores.sql import SqlFollowStore
 from graph_svc.follows.suggestions import MAX_CANDIDATES, SuggestionQueries
-from graph_svc.follows.worker import GROUP, TOPICS, FollowGraphHandler, rebuild_follow_graph
+from graph_svc.follows.worker import (
+    GROUP,
+    TOPICS,
+    FollowGraphHandler,
+    Kept,
+    prune_follow_graph,
+    rebuild_follow_graph,
+)
 from reelgraph.graph.v1 import follows_pb2, follows_pb2_grpc
 from svc_kit.backends import resolve
 from svc_kit.breaker import Breaker
@@ -55,7 +62,8 @@ async def build_follows(context: GraphContext, accounts: Accounts) -> Follows:
         queries,
         SuggestionQueries(graph, popular, queries, tokens),
     )
-    worker = EventWorker(platform.bus, GROUP, TOPICS, FollowGraphHandler(graph), platform.clock)
+    kept = Kept(platform.clock, context.settings.ended_follow_days)
+    worker = EventWorker(platform.bus, GROUP, TOPICS, FollowGraphHandler(graph, store, kept), platform.clock)
     return Follows(
         servicers=[
             Servicer(
@@ -65,7 +73,8 @@ async def build_follows(context: GraphContext, accounts: Accounts) -> Follows:
             )
         ],
         workers=[Job(GROUP, worker.run)],
-        rebuilds={"follow_graph": lambda: rebuild_follow_graph(store, graph, platform.ids)},
+        prunes=[lambda: prune_follow_graph(graph, kept)],
+        rebuilds={"follow_graph": lambda: rebuild_follow_graph(store, graph, platform.ids, kept)},
         checks={"follow graph": lambda: _check(opened)},
         queries=queries,
     )

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-TOPICS = ("account", "follow", "block", "engagement", "moderation", "video", "live", "watch", "feed", "model")
+TOPICS = ("account", "follow", "block", "engagement", "moderation", "video", "live", "watch", "feed", "model", "viewer")
 """All topics. An event's topic is the first word of its body field."""
 
 

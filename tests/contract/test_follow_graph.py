@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from graph_svc.follows.store import Degree, Edge, FollowGraph, FriendOfFriend, Neighbour
+from graph_svc.follows.store import Degree, Edge, FollowerPage, FollowGraph, FriendOfFriend, Neighbour
 from graph_svc.follows.stores import SCHEMES
 from svc_kit.backends import migrate, resolve
 from tests.support.databases import DATABASES, fresh_database
@@ -33,6 +34,28 @@ async def graph(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         stack.push_async_callback(opened.close)
         await opened.replace((0, 0), None, [], LATER)
         yield opened
+
+
+@pytest.fixture
+def unused() -> range:
+    """Ids of accounts of which nothing has been heard: activity outlives the follows that `replace` removes."""
+    first = time.time_ns() // 1000
+    return range(first, first + 100_000)
+
+
+async def active_followers(graph: FollowGraph, user_id: int, limit: int, since_ms: int) -> list[int]:
+    """All pages; each within its limit, and the last one says so."""
+    found: list[int] = []
+    after_id = 0
+    while True:
+        page = await graph.active_follower_ids(user_id, after_id, limit, since_ms)
+        assert len(page.user_ids) <= limit
+        assert all(after_id < i for i in page.user_ids)
+        found += page.user_ids
+        if not page.upto_id:
+            return found
+        assert page.upto_id > after_id
+        after_id = page.upto_id
 
 
 def edges(*pairs: tuple[int, int]) -> list[Edge]:
@@ -233,3 +256,88 @@ async def test_replace_forgets_more_than_it_is_given(graph: FollowGraph) -> None
     await graph.apply([Edge(a, 9, True, 1, 10) for a in range(1, 12_001)])
     await graph.replace((100, 0), (11_900, 9), [Edge(500, 9, True, 1, 10)], LATER)
     assert await graph.follower_ids(9, 0, 20_000) == [*range(1, 100), 500, *range(11_901, 12_001)]
+
+
+async def test_followers_by_activity_are_those_since_then_and_those_of_whom_nothing_is_known(
+    graph: FollowGraph, unused: range
+) -> None:
+    a, b, c, d, star = unused[:5]
+    await graph.apply(edges((a, star), (b, star), (c, star), (d, star), (a, b)))
+    await graph.note_active({a: 1000, b: 2000, d: 999})
+    assert await active_followers(graph, star, 10, 1000) == [a, b, c]
+    assert await active_followers(graph, star, 10, 2001) == [c]
+    assert await active_followers(graph, star, 1, 1000) == [a, b, c]
+    assert await graph.active_follower_ids(star, c, 10, 999) == FollowerPage([d], 0)
+    await graph.apply([Edge(b, star, False, 2, 5000)])
+    assert await active_followers(graph, star, 10, 1000) == [a, c]
+    assert await graph.follower_ids(star, 0, 10) == [a, c, d]
+
+
+async def test_the_greatest_activity_counts_in_any_order_and_also_before_the_first_follow(
+    graph: FollowGraph, unused: range
+) -> None:
+    a, b, star = unused[:3]
+    assert await graph.active_at(a) == 0
+    await graph.note_active({b: 70, a: 50})
+    for at_ms in (90, 60, 90, 10):
+        await graph.note_active({a: at_ms})
+    assert (await graph.active_at(a), await graph.active_at(b)) == (90, 70)
+    await graph.note_active({})
+    await graph.apply(edges((a, star), (b, star)))
+    assert await active_followers(graph, star, 10, 90) == [a]
+
+
+async def test_activity_outlives_a_rebuild_of_the_follows(graph: FollowGraph, unused: range) -> None:
+    a, star = unused[:2]
+    await graph.note_active({a: 50})
+    await graph.apply(edges((a, star)))
+    await graph.replace((0, 0), None, edges((a, star)), LATER)
+    assert await graph.active_at(a) == 50
+
+
+async def test_writers_of_activity_at_once_end_with_the_greatest(graph: FollowGraph, unused: range) -> None:
+    people = unused[:60]
+    told = [{i: 1000 + (i * 7 + n * 13) % 100 for i in people} for n in range(10)]
+    await asyncio.gather(*map(graph.note_active, told))
+    assert [await graph.active_at(i) for i in people] == [max(seen[i] for seen in told) for i in people]
+
+
+async def test_pages_of_few_active_among_many_followers_neither_repeat_nor_skip(
+    graph: FollowGraph, unused: range
+) -> None:
+    star, fans = unused[0], unused[1:6001]
+    await graph.apply([Edge(i, star, True, 1, 1 + n) for n, i in enumerate(fans)])
+    await graph.note_active({i: 5000 if n % 20 == 7 or 3000 < n < 3100 else 10 for n, i in enumerate(fans)})
+    active = [i for n, i in enumerate(fans) if n % 20 == 7 or 3000 < n < 3100]
+    for limit in (100, 1000, 7000):
+        assert await active_followers(graph, star, limit, 4000) == active
+    assert await active_followers(graph, star, 1000, 6000) == []
+    assert await active_followers(graph, star, 1000, 10) == list(fans)
+
+
+async def test_pruning_forgets_old_ends_alone_a_bounded_number_at_a_time(graph: FollowGraph) -> None:
+    ended = [Edge(a, 9, False, 2, 100 + a) for a in range(1, 8)]
+    await graph.apply([*ended, Edge(20, 9, True, 1, 50), Edge(21, 9, False, 4, 500)])
+    assert [await graph.prune(200, 3) for _ in range(4)] == [3, 3, 1, 0]
+    await graph.apply([Edge(20, 9, True, 1, 50), Edge(21, 9, True, 3, 60)])
+    assert await graph.follower_ids(9, 0, 10) == [20]
+    # Their versions are forgotten: this is why whoever applies older changes takes them from truth.
+    await graph.apply([Edge(1, 9, True, 1, 101)])
+    assert await graph.follower_ids(9, 0, 10) == [1, 20]
+
+
+async def test_pruning_beside_writers_loses_no_newer_end(graph: FollowGraph) -> None:
+    people = range(1, 201)
+    await graph.apply([Edge(a, 9, False, 2, a) for a in people])
+
+    async def write() -> None:
+        for i in range(0, len(people), 10):
+            await graph.apply([Edge(a, 9, False, 4, 5000 + a) for a in people[i : i + 10]])
+
+    async def prune() -> None:
+        for _ in range(30):
+            await graph.prune(1000, 10)
+
+    await asyncio.gather(write(), prune(), prune())
+    await graph.apply([Edge(a, 9, True, 3, 4000 + a) for a in people])
+    assert await graph.follower_ids(9, 0, 1000) == []

@@ -34,7 +34,7 @@ from tests.support.clock import FakeClock
 from tests.support.platform import BenchPlatform, create_tables, running, serve, test_platform
 
 GROUPS = {
-    FOLLOW_GROUP: ["follow"],
+    FOLLOW_GROUP: ["follow", "viewer"],
     COUNTERS_GROUP: ["engagement"],
     STREAM_GROUP: ["engagement", "video"],
     CLEANUP_GROUP: ["video"],

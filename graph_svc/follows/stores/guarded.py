@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from graph_svc.follows.store import Degree, Edge, FollowGraph, FriendOfFriend, Neighbour
+from graph_svc.follows.store import Degree, Edge, FollowerPage, FollowGraph, FriendOfFriend, Neighbour
 from svc_kit.breaker import Breaker
 from svc_kit.errors import AppError, Reason, unavailable
 
@@ -31,6 +31,15 @@ class GuardedFollowGraph:
     ) -> None:
         await self._inner.replace(after, upto, edges, before_id)
 
+    async def prune(self, before_id: int, limit: int) -> int:
+        return await self._inner.prune(before_id, limit)
+
+    async def note_active(self, seen: Mapping[int, int]) -> None:
+        await self._inner.note_active(seen)
+
+    async def active_at(self, user_id: int) -> int:
+        return await self._read(lambda: self._inner.active_at(user_id))
+
     async def followers(self, user_id: int, before_id: int, limit: int) -> Sequence[Neighbour]:
         return await self._read(lambda: self._inner.followers(user_id, before_id, limit))
 
@@ -39,6 +48,9 @@ class GuardedFollowGraph:
 
     async def follower_ids(self, user_id: int, after_id: int, limit: int) -> Sequence[int]:
         return await self._read(lambda: self._inner.follower_ids(user_id, after_id, limit))
+
+    async def active_follower_ids(self, user_id: int, after_id: int, limit: int, since_ms: int) -> FollowerPage:
+        return await self._read(lambda: self._inner.active_follower_ids(user_id, after_id, limit, since_ms))
 
     async def degrees(
         self, user_ids: Sequence[int], viewer_id: int = 0, severed_ids: Sequence[int] = ()

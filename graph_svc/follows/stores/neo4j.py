@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from neo4j import AsyncManagedTransaction
 
-from graph_svc.follows.store import Degree, Edge, FriendOfFriend, Neighbour
+from graph_svc.follows.store import Degree, Edge, FollowerPage, FriendOfFriend, Neighbour
 from graph_svc.follows.stores import neo4j_cypher as cypher
 from graph_svc.follows.stores.neo4j_schema import migrate, verify
 from graph_svc.follows.stores.neo4j_server import Address, Server
@@ -22,6 +22,8 @@ BATCH: Final = 1000
 RANGE_PAGE: Final = 5000
 MAX_FRIENDS: Final = 1000
 MAX_VIA: Final = 10
+LOOKED_AT: Final = 50_000
+"""Followers that one page of active ones looks at, at most; a query looks at no more than the page may hold."""
 POPULAR_FROM: Final = 100
 """With so many followers an account is among those that are looked through for the most followed."""
 _END: Final = 2**63 - 1
@@ -49,7 +51,7 @@ class _Missing(Exception):
 
 
 class Neo4jFollowGraph:
-    """See `FollowGraph`. A batch becomes visible with its commit; a read at that very moment may see a part of it."""
+    """See `FollowGraph`."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -83,12 +85,42 @@ class Neo4jFollowGraph:
                 return
             after = (found[-1][0], found[-1][1])
 
-    async def _forget(self, keys: Sequence[tuple[int, int]], before_id: int) -> None:
-        async def work(tx: AsyncManagedTransaction) -> None:
-            held = await _held(tx, keys)
-            await _remove(tx, {key: h for key, h in held.items() if h is not None and h.since < before_id})
+    async def _forget(self, keys: Sequence[tuple[int, int]], before_id: int, *, ended_only: bool = False) -> int:
+        async def work(tx: AsyncManagedTransaction) -> int:
+            held = {key: h for key, h in (await _held(tx, keys)).items() if h is not None and h.since < before_id}
+            if ended_only:
+                held = {key: h for key, h in held.items() if not h.active}
+            await _remove(tx, held)
+            return len(held)
 
-        await self._server.write(work)
+        return await self._server.write(work)
+
+    async def prune(self, before_id: int, limit: int) -> int:
+        parameters = {"before": before_id, "limit": min(limit, BATCH)}
+        found = (await self._server.read(cypher.ENDED_BEFORE, parameters))[0][0]
+        keys = sorted((key[0], key[1]) for key in found)
+        return await self._forget(keys, before_id, ended_only=True) if keys else 0
+
+    async def note_active(self, seen: Mapping[int, int]) -> None:
+        for batch in _batches(sorted(seen.items()), BATCH):
+            if not await self._note(batch):
+                await self._add_accounts([user_id for user_id, _ in batch])
+                await self._note(batch)
+
+    async def _note(self, batch: Sequence[tuple[int, int]]) -> bool:
+        """Whether the graph knows all of the accounts; otherwise nothing is done."""
+
+        async def work(tx: AsyncManagedTransaction) -> bool:
+            known = int((await _run(tx, cypher.LOCK, ids=[user_id for user_id, _ in batch]))[0][0])
+            if known == len(batch):
+                await _run(tx, cypher.NOTE_ACTIVE, seen=[list(one) for one in batch])
+            return known == len(batch)
+
+        return await self._server.write(work)
+
+    async def active_at(self, user_id: int) -> int:
+        rows = await self._server.read(cypher.ACTIVE_AT, {"id": user_id})
+        return (rows[0][0] or 0) if rows else 0
 
     async def _take_over(self, edges: Sequence[Edge], wins: _Wins) -> None:
         for batch in _batches(_newest(edges), BATCH):
@@ -129,6 +161,20 @@ class Neo4jFollowGraph:
     async def follower_ids(self, user_id: int, after_id: int, limit: int) -> Sequence[int]:
         parameters = {"id": user_id, "after": after_id, "limit": limit}
         return list((await self._server.read(cypher.FOLLOWER_IDS, parameters))[0][0])
+
+    async def active_follower_ids(self, user_id: int, after_id: int, limit: int, since_ms: int) -> FollowerPage:
+        found: list[int] = []
+        looked = 0
+        # Half a page ends it: the last few would cost a query each.
+        while 2 * len(found) < limit and looked < LOOKED_AT:
+            most = min(limit - len(found), LOOKED_AT - looked)
+            parameters = {"id": user_id, "after": after_id, "limit": most, "since": since_ms}
+            count, last, active = (await self._server.read(cypher.ACTIVE_FOLLOWER_IDS, parameters))[0]
+            found += active
+            if count < most:
+                return FollowerPage(found, 0)
+            looked, after_id = looked + count, last
+        return FollowerPage(found, after_id)
 
     async def degrees(
         self, user_ids: Sequence[int], viewer_id: int = 0, severed_ids: Sequence[int] = ()

@@ -1,7 +1,8 @@
 """Every statement that the graph in Neo4j is asked with: fixed texts, values go in as parameters alone.
 
 `(:Account {id})-[:FOLLOWS {follower, followee, since, version}]->(:Account {id})` is a follow, `UNFOLLOWED` with the
-same properties one that has ended: kept for its version, and of another type so that a degree stays one number to read.
+same properties one that has ended: kept for its version until it is pruned, and of another type so that a degree stays
+one number to read. `active` on an account is when it last read a feed, as far as is known.
 
 Both ends are on the relationship too. A list of a creator with a million followers is then a walk along an index in the
 order that it is shown in; without them every page would sort a million. ORDER BY names all properties of an index,
@@ -27,12 +28,14 @@ SCHEMA: Final = {
     " FOR ()-[r:UNFOLLOWED]-() REQUIRE (r.followee, r.follower) IS UNIQUE",
     "follows_followers": "CREATE INDEX follows_followers IF NOT EXISTS FOR ()-[r:FOLLOWS]-() ON (r.followee, r.since)",
     "follows_followees": "CREATE INDEX follows_followees IF NOT EXISTS FOR ()-[r:FOLLOWS]-() ON (r.follower, r.since)",
+    "follows_ended_since": "CREATE INDEX follows_ended_since IF NOT EXISTS FOR ()-[r:UNFOLLOWED]-() ON (r.since)",
 }
 """By name: the constraints and indexes that the statements below stand on."""
 # Names that the server has never heard of draw a warning from every statement that reads them.
 NAMES: Final = (
     "CALL db.createProperty('version')",
     "CALL db.createProperty('locked')",
+    "CALL db.createProperty('active')",
     "CALL db.createLabel('Popular')",
 )
 AWAIT_INDEXES: Final = "CALL db.awaitIndexes(100)"
@@ -81,6 +84,25 @@ SET r.version = row[2], r.since = row[3]
 REMOVE: Final = "UNWIND $keys AS key MATCH ()-[r:FOLLOWS {followee: key[1], follower: key[0]}]->() DELETE r"
 REMOVE_ENDED: Final = "UNWIND $keys AS key MATCH ()-[r:UNFOLLOWED {followee: key[1], follower: key[0]}]->() DELETE r"
 
+# Only the viewer's own node is locked. A statement of its own: within one, a property may be read before the lock.
+LOCK: Final = "UNWIND $ids AS id MATCH (a:Account {id: id}) SET a.locked = true RETURN count(*)"
+NOTE_ACTIVE: Final = """
+UNWIND $seen AS seen
+MATCH (a:Account {id: seen[0]})
+WHERE coalesce(a.active, 0) < seen[1]
+SET a.active = seen[1]
+"""
+ACTIVE_AT: Final = Query("MATCH (a:Account {id: $id}) RETURN a.active", timeout=READ_S)
+ENDED_BEFORE: Final = Query(
+    """
+MATCH ()-[r:UNFOLLOWED]->() USING INDEX r:UNFOLLOWED(since)
+WHERE r.since < $before
+WITH r ORDER BY r.since LIMIT $limit
+RETURN collect([r.follower, r.followee])
+""",
+    timeout=READ_S,
+)
+
 # Lists come as one record with lists in it: the driver makes an object of each record.
 RANGE: Final = Query(
     """
@@ -118,6 +140,16 @@ MATCH ()-[r:FOLLOWS]->() USING INDEX r:FOLLOWS(followee, follower)
 WHERE r.followee = $id AND r.follower > $after
 WITH r ORDER BY r.followee, r.follower LIMIT $limit
 RETURN collect(r.follower)
+""",
+    timeout=READ_S,
+)
+# Looks at `limit` of them, whoever is active: what a query costs doesn't depend on that.
+ACTIVE_FOLLOWER_IDS: Final = Query(
+    """
+MATCH (a)-[r:FOLLOWS]->() USING INDEX r:FOLLOWS(followee, follower)
+WHERE r.followee = $id AND r.follower > $after
+WITH a, r ORDER BY r.followee, r.follower LIMIT $limit
+RETURN count(*), max(r.follower), collect(CASE WHEN coalesce(a.active, $since) >= $since THEN r.follower END)
 """,
     timeout=READ_S,
 )

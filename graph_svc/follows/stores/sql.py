@@ -13,9 +13,11 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
+    and_,
     bindparam,
     func,
     literal,
+    or_,
     select,
     union_all,
 )
@@ -27,6 +29,7 @@ from svc_kit.caller import Caller
 from svc_kit.db import after, insert_new, upsert
 from svc_kit.uow import SqlTx, UnitOfWork, begin
 
+KEYS_A_QUERY = 100
 _Ends = tuple[Table, ColumnElement[int], ColumnElement[int]]
 _TABLES: dict[EdgeKind, _Ends] = {
     EdgeKind.FOLLOW: (follows, follows.c.follower_id, follows.c.followee_id),
@@ -116,6 +119,16 @@ class SqlFollowStore:
     async def _ids(self, query: Select[int]) -> frozenset[int]:
         async with self._uow.db.read() as connection:
             return frozenset((await connection.execute(query)).scalars())
+
+    async def follows(self, keys: Sequence[tuple[int, int]]) -> Sequence[Edge]:
+        _, from_column, to_column = _TABLES[EdgeKind.FOLLOW]
+        found: list[Edge] = []
+        async with self._uow.db.read() as connection:
+            for i in range(0, len(keys), KEYS_A_QUERY):
+                wanted = [and_(from_column == a, to_column == b) for a, b in keys[i : i + KEYS_A_QUERY]]
+                rows = await connection.execute(_edges(EdgeKind.FOLLOW).where(or_(*wanted)))
+                found += [_to_edge(row) for row in rows]
+        return found
 
     async def follows_after(self, key: tuple[int, int], limit: int) -> Sequence[Edge]:
         _, from_column, to_column = _TABLES[EdgeKind.FOLLOW]

@@ -1,4 +1,4 @@
-"""The follow graph in one table of a relational database: the embedded engine."""
+"""The follow graph in tables of a relational database: the embedded engine."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, case, delete, func, literal, not_, or_, select, union_all
+from sqlalchemy import ColumnElement, Insert, and_, case, delete, func, literal, not_, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graph_svc.follows.store import Degree, Edge, FriendOfFriend, Neighbour
-from graph_svc.follows.stores.tables import graph_edges
+from graph_svc.follows.store import Degree, Edge, FollowerPage, FriendOfFriend, Neighbour
+from graph_svc.follows.stores import sql_activity
+from graph_svc.follows.stores.tables import graph_activity, graph_edges, graph_ended
 from svc_kit.db import Database, connect, upsert
 from svc_kit.db import after as rows_after
 
 BATCH = 500
+KEYS_A_DELETE = 100
 MAX_FRIENDS = 1000
 MAX_VIA = 10
 _KEY = ("follower_id", "followee_id")
@@ -23,12 +25,13 @@ _G = graph_edges.c
 
 async def open(url: str, own: Database | None = None) -> SqlFollowGraph:
     """The graph in the database at `url`; `own` is used when given (the service's own, whose migrations made the
-    table), else the table is made."""
+    tables), else the tables are made."""
     if own is not None:
         return SqlFollowGraph(own)
     db = connect(url)
     async with db.write() as connection:
-        await connection.run_sync(lambda sync: graph_edges.create(sync, checkfirst=True))
+        for made in (graph_edges, graph_activity, graph_ended):
+            await connection.run_sync(functools.partial(made.create, checkfirst=True))
     return SqlFollowGraph(db, close=True)
 
 
@@ -72,6 +75,27 @@ class SqlFollowGraph:
                 rows = [_row(e) for e in batch]
                 await connection.execute(upsert(self._db, graph_edges, rows, key=_KEY, update=unless_later))
 
+    async def prune(self, before_id: int, limit: int) -> int:
+        old = select(_G.follower_id, _G.followee_id).where(not_(_G.active), _G.event_id < before_id)
+        async with self._db.read() as connection:
+            keys = (await connection.execute(old.order_by(_G.event_id).limit(limit))).all()
+
+        async def remove(connection: AsyncConnection) -> int:
+            count = 0
+            for i in range(0, len(keys), KEYS_A_DELETE):
+                named = [and_(_G.follower_id == a, _G.followee_id == b) for a, b in sorted(keys[i : i + KEYS_A_DELETE])]
+                still = (not_(_G.active), _G.event_id < before_id)
+                count += (await connection.execute(delete(graph_edges).where(or_(*named), *still))).rowcount
+            return count
+
+        return await self._db.transact(remove) if keys else 0
+
+    async def note_active(self, seen: Mapping[int, int]) -> None:
+        await sql_activity.note_active(self._db, seen)
+
+    async def active_at(self, user_id: int) -> int:
+        return await sql_activity.active_at(self._db, user_id)
+
     async def followers(self, user_id: int, before_id: int, limit: int) -> Sequence[Neighbour]:
         return await self._neighbours(_G.followee_id == user_id, _G.follower_id, before_id, limit)
 
@@ -92,6 +116,9 @@ class SqlFollowGraph:
         query = select(_G.follower_id).where(_G.followee_id == user_id, _G.active, _G.follower_id > after_id)
         async with self._db.read() as connection:
             return list((await connection.execute(query.order_by(_G.follower_id).limit(limit))).scalars())
+
+    async def active_follower_ids(self, user_id: int, after_id: int, limit: int, since_ms: int) -> FollowerPage:
+        return await sql_activity.active_follower_ids(self._db, user_id, after_id, limit, since_ms)
 
     async def degrees(
         self, user_ids: Sequence[int], viewer_id: int = 0, severed_ids: Sequence[int] = ()

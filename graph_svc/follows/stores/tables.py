@@ -1,4 +1,5 @@
-"""Tables of truth (`follows`, `blocks`, `mutes`, keyed by who acts) and of the embedded graph (`graph_edges`)."""
+"""Tables of truth (`follows`, `blocks`, `mutes`, keyed by who acts) and of the embedded graph (`graph_edges`,
+`graph_activity`)."""
 
 from __future__ import annotations
 
@@ -31,3 +32,11 @@ graph_edges = _edges("graph_edges", "follower_id", "followee_id")
 Index("graph_followees_by_age", graph_edges.c.follower_id, graph_edges.c.active, graph_edges.c.event_id)
 Index("graph_followers_by_age", graph_edges.c.followee_id, graph_edges.c.active, graph_edges.c.event_id)
 Index("graph_followers_by_id", graph_edges.c.followee_id, graph_edges.c.active, graph_edges.c.follower_id)
+graph_ended = Index("graph_ended", graph_edges.c.active, graph_edges.c.event_id)
+
+graph_activity = Table(
+    "graph_activity",
+    metadata,
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("active_at_ms", BigInteger, nullable=False),
+)
