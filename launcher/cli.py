@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from launcher import experiment_cli, simulate_cli
 from launcher.ranking_cli import register
 
 if TYPE_CHECKING:
@@ -172,6 +173,8 @@ def restore(source: Annotated[Path, typer.Argument(help="A backup.")], data_dir:
 
 
 register(app)
+experiment_cli.register(app)
+simulate_cli.register(app)
 
 
 def main() -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from feed_svc.analytics.queries import ArchiveQueries
+from feed_svc.analytics.store import Archive
+from feed_svc.analytics.stores import ARCHIVE_SCHEMES, ARCHIVE_SETTING, archive_url
 from feed_svc.context import Domain, FeedContext
 from feed_svc.experiments.commands import ExperimentCommands
 from feed_svc.experiments.declared import read_experiments
@@ -11,8 +16,16 @@ from feed_svc.experiments.queries import ExperimentReports, ExperimentTunings
 from feed_svc.experiments.store import EventHistory, Exposure
 from feed_svc.experiments.stores.sql import SqlExperimentStore
 from feed_svc.feeds.spool import Spool
+from feed_svc.schema import outbox, replies
+from feed_svc.settings import FeedSettings
+from svc_kit.backends import resolve
+from svc_kit.clock import Clock
+from svc_kit.db import connect
+from svc_kit.ids import IdGenerator
 from svc_kit.periodic import every
 from svc_kit.service import Job
+from svc_kit.settings import PlatformSettings
+from svc_kit.uow import UnitOfWork
 
 STOPS_S = 10.0
 """How long other processes may go on with an arm that was stopped."""
@@ -50,3 +63,22 @@ def build_experiments(context: FeedContext, history: EventHistory) -> Experiment
             Job("feed.experiments", guard),
         ]
     return Experiments(Domain(workers=jobs), tunings, reports, commands)
+
+
+@asynccontextmanager
+async def open_reports(
+    platform: PlatformSettings, settings: FeedSettings, clock: Clock
+) -> AsyncIterator[ExperimentReports]:
+    """Reports beside a running service, or without one: from its database and its archive. Raises `BadExperiments`,
+    UNAVAILABLE."""
+    if settings.experiments_file is None:
+        raise ValueError("REELGRAPH_FEED_EXPERIMENTS_FILE is not set: no experiment is declared")
+    declared = read_experiments(settings.experiments_file, settings)
+    async with AsyncExitStack() as stack:
+        db = connect(platform.service_db_url("feed"))
+        stack.push_async_callback(db.close)
+        url = archive_url(settings.archive_url, platform)
+        archive: Archive = await resolve(ARCHIVE_SETTING, url, ARCHIVE_SCHEMES).open(url)
+        stack.push_async_callback(archive.close)
+        uow = UnitOfWork(db, outbox, replies, IdGenerator(clock), clock)
+        yield ExperimentReports(declared, SqlExperimentStore(uow), ArchiveQueries(archive, clock), clock)
