@@ -55,6 +55,11 @@ class FeedSettings(BaseSettings):
     """Newest watches, likes and refusals that retrieval and ranking are told of."""
     exploration_every: int = Field(default=10, ge=2)
     """One place in this many is for a young video."""
+    exploration_growth_share: float = Field(default=0.25, ge=0, le=1)
+    """Of those places, for young videos that had their guaranteed impressions and do well, while others wait for
+    theirs; all of them when nobody waits."""
+    first_videos: int = Field(default=5, ge=0, le=20)
+    """The first videos of somebody of whom nothing is known that are chosen to tell tastes apart."""
     author_gap: int = Field(default=3, ge=1)
     """No author twice within this many places, where avoidable."""
     topic_share: float = Field(default=0.5, gt=0, le=1)
@@ -67,6 +72,11 @@ class FeedSettings(BaseSettings):
     """New videos are pushed to followers who read a feed within this time; others pull when they return."""
     activity_every_hours: float = Field(default=6, gt=0)
     """A viewer's activity is written at most once in this time."""
+    activity_margin_hours: float = Field(default=1, gt=0)
+    """How far clocks of processes may differ, and how long an inbox may take to be filled."""
+    brief_inbox_s: int = Field(default=120, ge=2)
+    """How long an inbox lasts while the follow graph has not heard that its viewer is active, as right after they came
+    back: a video that is published meanwhile may reach them so much later."""
     pull_above_followers: int = Field(default=1_000_000, ge=0)
     """Creators with more followers are not pushed; their followers pull."""
     celebrity_side: Literal["pull", "push"] = "pull"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from feed_svc.feeds.hydration import KnownRelations
+from feed_svc.feeds.rules import remembered
 from feed_svc.feeds.shelf import Shelf
-from feed_svc.feeds.snapshot import Snapshot
+from feed_svc.feeds.snapshot import Entry, Snapshot
 from feed_svc.feeds.store import VideoFacts, ViewerActions
 from feed_svc.feeds.tails import Tail, TailBuilder, TailRequest
 from feed_svc.feeds.viewers import Viewer
@@ -57,10 +58,16 @@ class SnapshotBuilder:
         )
 
     async def begin(
-        self, viewer: Viewer, state: ViewerState, previous: Snapshot | None, without: tuple[int, ...] = ()
+        self,
+        viewer: Viewer,
+        state: ViewerState,
+        previous: Snapshot | None,
+        without: tuple[int, ...] = (),
+        lost: Sequence[Entry] = (),
     ) -> Built:
         """A new snapshot. It becomes the viewer's current one, unless it is not ranked while `previous` is: then the
-        caller decides."""
+        caller decides. `lost`: what a snapshot that is gone served last."""
+        memory = remembered(previous.memory, previous.served) if previous else remembered((), lost)
         shown = frozenset(entry.video_id for entry in previous.served) if previous else frozenset()
         tail = await self._tails.build(
             TailRequest(
@@ -68,7 +75,8 @@ class SnapshotBuilder:
             )
         )
         now = now_ms(self._clock)
-        snapshot = _with_tail(self._empty(viewer, state, now, without), tail, state, now)
+        empty = replace(self._empty(viewer, state, now, without), memory=memory)
+        snapshot = _with_tail(empty, tail, state, now)
         if tail.entries and (tail.is_ranked or previous is None):
             await self._shelf.save(snapshot, None, current=True)
         return Built(snapshot, tail.facts)
@@ -123,6 +131,7 @@ def _with_tail(snapshot: Snapshot, tail: Tail, state: ViewerState, now: int) -> 
         version=max(snapshot.version + 1, now),
         tail=tuple(entry for entry in tail.entries if entry.video_id not in served),
         tags={**tags, **tail.tags},
+        trials=tail.trials,
         model_version=tail.model_version,
         is_ranked=tail.is_ranked,
         is_whole=tail.is_whole,

@@ -65,9 +65,9 @@ class KnownRelations:
 
     @property
     def digest(self) -> int:
-        """Names the relations: another one after a follow, block or mute."""
+        """Names the relations: another one after a follow, a follow back, a block or a mute."""
         r = self.relations
-        return (sum(r.followees) + 3 * sum(r.blocked) + 7 * sum(r.muted)) & (2**62 - 1)
+        return (sum(r.followees) + 3 * sum(r.blocked) + 7 * sum(r.muted) + 11 * sum(r.friends)) & (2**62 - 1)
 
 
 class RelationsReader:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from feed_svc.feeds.sources import INBOX, RECENT, TRENDING, Source, SourceRequest
-from feed_svc.feeds.store import Candidate, FollowedSource, KnownVideos, Retrieval, TrendingSource
+from feed_svc.feeds.sources import FRIENDS, INBOX, RECENT, TRENDING, Source, SourceRequest
+from feed_svc.feeds.store import Candidate, FollowedSource, InteractionStore, KnownVideos, Retrieval, TrendingSource
 from svc_kit.breaker import Breaker
 
 INBOX_LIMIT = 100
 TRENDING_LIMIT = 100
 RECENT_LIMIT = 100
+FRIENDS_LIMIT = 100
+MOST_FRIENDS = 100
+"""Whose likes are looked at, in one read of this service's own."""
 
 
 def sources_of(
@@ -18,6 +21,7 @@ def sources_of(
     retrieval: Retrieval,
     trending: TrendingSource | None,
     known: KnownVideos,
+    interactions: InteractionStore,
     breaker: Callable[[str], Breaker],
 ) -> list[Source]:
     """All sources, each behind a breaker of its own."""
@@ -34,7 +38,12 @@ def sources_of(
         newest = await known.newest(RECENT_LIMIT)
         return [Candidate(v.video_id, v.author_id, RECENT, hashtags=v.hashtags) for v in newest]
 
-    fetchers = {"inbox": inbox, "retrieval": retrieved, "recent": recent}
+    async def friends(request: SourceRequest) -> Sequence[Candidate]:
+        some = sorted(request.relations.friends)[:MOST_FRIENDS]
+        liked = await interactions.liked(some, FRIENDS_LIMIT) if some else ()
+        return [Candidate(video_id, author_id, FRIENDS) for video_id, author_id in liked]
+
+    fetchers = {"inbox": inbox, "retrieval": retrieved, "recent": recent, "friends": friends}
     if trending is not None:
 
         async def top(_request: SourceRequest) -> Sequence[Candidate]:

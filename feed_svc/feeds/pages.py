@@ -118,6 +118,8 @@ class PageTaker:
             variety=request.variety or self._variety,
             seed=snapshot.id,
             barred=request.barred,
+            trials=snapshot.trials,
+            memory=snapshot.memory,
         )
 
     def _assemble(

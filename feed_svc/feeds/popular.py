@@ -36,9 +36,10 @@ class PopularList:
         except AppError as error:
             _log.warning("popular list not refreshed", reason=error.reason.value)
             return
+        heat = {video_id: score for video_id, _, score in top}
         videos = {v: public[v] for v, _, _ in top if v in public} | {video.video_id: video for video in newest}
         self._entries = tuple(
-            Candidate(video.video_id, video.author_id, POPULAR, hashtags=video.hashtags)
+            Candidate(video.video_id, video.author_id, POPULAR, heat.get(video.video_id, 0.0), hashtags=video.hashtags)
             for video in list(videos.values())[: self._limit]
         )
 

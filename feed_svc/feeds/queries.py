@@ -191,9 +191,9 @@ class ForYou:
         successor = self._successors.get(key)
         if successor and (snapshot := await self._shelf.find(viewer.owner, successor)):
             return _Start(snapshot, 0, {})
-        served = await self._shelf.served_ids(viewer.owner, place.snapshot_id)
-        without = tuple(dict.fromkeys([*served, place.video_id]))
-        built = await self._builds.run(key, lambda: self._builder.begin(viewer, state, None, without))
+        served = await self._shelf.served(viewer.owner, place.snapshot_id)
+        without = tuple(dict.fromkeys([*(entry.video_id for entry in served), place.video_id]))
+        built = await self._builds.run(key, lambda: self._builder.begin(viewer, state, None, without, served))
         self._successors[key] = built.snapshot.id
         if len(self._successors) > REMEMBERED_SUCCESSORS:
             del self._successors[next(iter(self._successors))]
@@ -290,4 +290,4 @@ class ForYou:
 
 def _variety(tuning: Tuning) -> Variety:
     s = tuning.settings
-    return Variety(s.author_gap, s.topic_share, s.exploration_every)
+    return Variety(s.author_gap, s.topic_share, s.exploration_every, s.exploration_growth_share)

@@ -7,6 +7,7 @@ from enum import IntEnum
 
 from feed_svc.feeds.sources import (
     AGAIN,
+    FRIENDS,
     INBOX,
     NEW,
     POPULAR,
@@ -43,15 +44,30 @@ class Reason:
     hashtag: str = ""
 
 
+NEAR_SIGNALS = frozenset({"language", "region"})
+MANY_SIGNALS = frozenset({"popular", "hour", "device"})
+"""What a cold start says when many watch a video, all in all, at this hour or on this kind of device."""
+
+
 def reason_for(
-    video: Merged, *, followed: bool, taste: Taste, language: str, viewer_language: str, is_young: bool
+    video: Merged,
+    *,
+    followed: bool,
+    taste: Taste,
+    language: str,
+    viewer_language: str,
+    is_young: bool,
+    hot_above: float = 0.0,
 ) -> Reason:
-    """The strongest true reason of a video: its author is followed, else what its best source says, as far as that is
-    known to hold for this viewer."""
+    """The strongest true reason of a video: its author is followed, a friend liked it, else what its best source says,
+    as far as that is known to hold for this viewer. `hot_above`: what trending gives a video that nobody watched."""
+    is_hot = video.heat > hot_above
     if video.source == AGAIN:
         return Reason(ReasonKind.WATCH_AGAIN)
     if followed:
         return Reason(ReasonKind.FOLLOWED)
+    if FRIENDS in video.offered_by:
+        return Reason(ReasonKind.FRIENDS)
     if video.source == SIMILAR_VIDEO and video.seed_video_id:
         return Reason(ReasonKind.SIMILAR_VIDEO, seed_video_id=video.seed_video_id)
     if video.source == SIMILAR_VIEWERS and taste.is_known:
@@ -59,14 +75,18 @@ def reason_for(
     match = taste.match(video.hashtags)
     if video.source == TASTE and taste.is_known:
         return Reason(ReasonKind.FOR_YOUR_TASTE, hashtag=match)
-    if video.source in (TRENDING, POPULAR):
+    if video.source in (TRENDING, POPULAR) and is_hot:
         return Reason(ReasonKind.TRENDING)
     if match and video.source != NEW:
         return Reason(ReasonKind.FOR_YOUR_TASTE, hashtag=match)
     if video.source in (NEW, INBOX) and is_young:
         return Reason(ReasonKind.NEW)
+    if video.signal in NEAR_SIGNALS:
+        return Reason(ReasonKind.POPULAR_NEAR_YOU)
+    if video.signal in MANY_SIGNALS:
+        return Reason(ReasonKind.TRENDING)
     if language and language_of(language) == language_of(viewer_language):
         return Reason(ReasonKind.POPULAR_NEAR_YOU)
-    if TRENDING in video.offered_by:
+    if is_hot:
         return Reason(ReasonKind.TRENDING)
     return Reason(ReasonKind.NEW if is_young else ReasonKind.POPULAR_NEAR_YOU)

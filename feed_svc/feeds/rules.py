@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from feed_svc.feeds.snapshot import Entry
 from feed_svc.feeds.sources import AGAIN, NUMBERS, YOUNG
+from feed_svc.feeds.store import Trial
+from feed_svc.feeds.trials import choose
 
 WINDOW = 40
 """How far down the tail a better fitting video is looked for at first."""
 MEMORY = 20
-"""Places before the page that author and topic decay remember."""
+"""Places before the page that author and topic decay remember, those of the snapshot before this one among them."""
 AUTHOR_DECAY = 0.08
 TOPIC_DECAY = 0.02
-YOUNG_CHOICE = 20
-"""The exploration place chooses among this many young videos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,8 @@ class Variety:
     author_gap: int
     topic_share: float
     exploration_every: int
+    growth_share: float = 0.25
+    """Of exploration places, for young videos that had their guaranteed impressions, while others wait for theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +67,24 @@ def pick(
     variety: Variety,
     seed: str,
     barred: Barred,
+    trials: Mapping[int, Trial] | None = None,
+    memory: Sequence[tuple[int, int]] = (),
 ) -> list[Picked]:
     """Take up to `count` entries of a tail (best first) that follow `before`, where `on_page` are on the page already.
 
     No author twice within `author_gap` places and no topic on more than its share of the page, where avoidable; authors
-    and topics of the last places count less. Exploration places take a young video at random, the same one for a seed.
+    and topics of the last places count less, those that an earlier snapshot served (`memory`: author and topic) among
+    them. Exploration places take a young video by its trial (`trials.choose`), the same one for a seed.
     """
     left = [entry for entry in tail if barred.allows(entry)]
-    line = list(before[-MEMORY:])
+    line = [*(Entry(0, author, 0, 0.0, 0, 0, topic, 0) for author, topic in memory), *before][-MEMORY:]
     page = Counter(entry.topic for entry in on_page)
     most = max(1, int(page_size * variety.topic_share))
     position, picked = len(before), list[Picked]()
     while left and len(picked) < count:
         choice = None
         if is_exploration(position, variety.exploration_every):
-            choice = _explore(left, line, variety, f"{seed}/{position}")
+            choice = _explore(left, line, variety, trials or {}, f"{seed}/{position}")
         if choice is None:
             choice = Picked(_best(left, line, page, most, variety.author_gap))
         picked.append(choice)
@@ -91,12 +95,20 @@ def pick(
     return picked
 
 
-def _explore(left: Sequence[Entry], line: Sequence[Entry], variety: Variety, seed: str) -> Picked | None:
+def _explore(
+    left: Sequence[Entry], line: Sequence[Entry], variety: Variety, trials: Mapping[int, Trial], seed: str
+) -> Picked | None:
     recent = {entry.author_id for entry in line[-(variety.author_gap - 1) :]} if variety.author_gap > 1 else set()
-    young = [e for e in left if e.source & YOUNG and e.author_id not in recent][:YOUNG_CHOICE]
+    young = {e.video_id: e for e in left if e.source & YOUNG and e.author_id not in recent}
     if not young:
         return None
-    return Picked(random.Random(seed).choice(young), propensity=1 / len(young), explored=True)
+    chosen, propensity = choose(list(young), trials, growth_share=variety.growth_share, seed=seed)
+    return Picked(young[chosen], propensity, explored=True)
+
+
+def remembered(memory: Sequence[tuple[int, int]], served: Sequence[Entry]) -> tuple[tuple[int, int], ...]:
+    """Author and topic of the last places: what a later snapshot has to vary from."""
+    return (*memory, *((entry.author_id, entry.topic) for entry in served[-MEMORY:]))[-MEMORY:]
 
 
 def _best(left: Sequence[Entry], line: Sequence[Entry], page: Counter[int], most: int, gap: int) -> Entry:

@@ -100,9 +100,9 @@ class Shelf:
             )
             self._pages.put(page)
 
-    async def served_ids(self, owner: str, snapshot_id: str) -> tuple[int, ...]:
-        """What is durably known to have been served by a snapshot that is gone."""
-        return tuple(video_id for page in await self._durable(owner, snapshot_id) for video_id in page.video_ids)
+    async def served(self, owner: str, snapshot_id: str) -> tuple[Entry, ...]:
+        """What is durably known to have been served by a snapshot that is gone, in its order."""
+        return tuple(e for page in await self._durable(owner, snapshot_id) for e in unpack_entries(page.entries))
 
     async def _restored(self, owner: str, snapshot_id: str, mine: Snapshot | None) -> Snapshot | None:
         """Memory may be behind what another process served before the cache was lost."""

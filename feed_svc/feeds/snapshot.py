@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import orjson
 
-from feed_svc.feeds.store import ClientHints
+from feed_svc.feeds.store import ClientHints, Trial
 
 _ENTRY = struct.Struct("<qqqfBBII")
 _HEADER = struct.Struct("<I")
@@ -62,12 +62,17 @@ class Snapshot:
     tail: tuple[Entry, ...] = ()
     without: tuple[int, ...] = ()
     """Videos served by a snapshot that this one replaces: not served again."""
+    memory: tuple[tuple[int, int], ...] = ()
+    """Author and topic of the last places served before this snapshot began: variety goes on from them."""
+    trials: Mapping[int, Trial] = field(default_factory=dict)
+    """Of young videos of the tail."""
 
     def freeze(self, picked: Sequence[Entry], dropped: frozenset[int], now_ms: int) -> Snapshot:
         """Serve `picked`; they and `dropped` leave the tail."""
         gone = {entry.video_id for entry in picked} | dropped
         return replace(
             self,
+            trials={i: trial for i, trial in self.trials.items() if i not in gone},
             version=max(self.version + 1, now_ms),
             served=(*self.served, *picked),
             tail=tuple(entry for entry in self.tail if entry.video_id not in gone),
@@ -104,6 +109,8 @@ def pack(snapshot: Snapshot) -> bytes:
             "b": [s.is_ranked, s.is_whole],
             "t": {str(number): tag for number, tag in s.tags.items()},
             "w": s.without,
+            "r": s.memory,
+            "y": {str(i): _trial(trial) for i, trial in s.trials.items()},
             "l": [len(s.served), len(s.tail)],
         }
     )
@@ -138,4 +145,11 @@ def unpack(data: bytes) -> Snapshot:
         served=entries[:served],
         tail=entries[served:],
         without=tuple(h["w"]),
+        memory=tuple((author, topic) for author, topic in h.get("r", ())),
+        trials={int(video_id): Trial(*values) for video_id, values in h.get("y", {}).items()},
     )
+
+
+def _trial(trial: Trial) -> tuple[int, int, float, float, float]:
+    counts = (round(trial.completions, 2), round(trial.watches, 2))
+    return trial.impressions, trial.guaranteed, *counts, round(trial.typical, 4)

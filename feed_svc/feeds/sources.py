@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from feed_svc.feeds.store import Candidate, Relations, ViewerContext
+from feed_svc.feeds.store import Candidate, Relations, Trial, ViewerContext
 from svc_kit.breaker import Breaker
 from svc_kit.errors import AppError
 from svc_kit.telemetry import log
@@ -16,7 +16,8 @@ _log = log(__name__)
 
 INBOX, TASTE, SIMILAR_VIEWERS, SIMILAR_VIDEO = "inbox", "taste", "similar_viewers", "similar_video"
 NEW, COLD_START, TRENDING, RECENT, POPULAR, AGAIN = "new", "cold_start", "trending", "recent", "popular", "again"
-SOURCES = ("", INBOX, TASTE, SIMILAR_VIEWERS, SIMILAR_VIDEO, NEW, COLD_START, TRENDING, RECENT, POPULAR, AGAIN)
+FRIENDS = "friends"
+SOURCES = ("", INBOX, TASTE, SIMILAR_VIEWERS, SIMILAR_VIDEO, NEW, COLD_START, TRENDING, RECENT, POPULAR, AGAIN, FRIENDS)
 """Names of sources by the number that snapshots keep; append only."""
 NUMBERS = {name: number for number, name in enumerate(SOURCES)}
 YOUNG = 0x80
@@ -25,6 +26,7 @@ YOUNG = 0x80
 WEIGHTS = {
     INBOX: 1.0,
     TASTE: 1.0,
+    FRIENDS: 0.9,
     SIMILAR_VIEWERS: 0.9,
     SIMILAR_VIDEO: 0.9,
     TRENDING: 0.7,
@@ -97,6 +99,11 @@ class Merged:
     seed_video_id: int = 0
     hashtags: tuple[str, ...] = ()
     offered_by: set[str] = field(default_factory=set)
+    heat: float = 0.0
+    """What trending says of it, in whole views of just now; 0: nothing."""
+    trial: Trial | None = None
+    signal: str = ""
+    """What speaks most for it as a cold start."""
 
 
 def merge(candidates: Iterable[Candidate], weights: Mapping[str, float] = WEIGHTS) -> list[Merged]:
@@ -109,6 +116,10 @@ def merge(candidates: Iterable[Candidate], weights: Mapping[str, float] = WEIGHT
         video = merged.setdefault(candidate.video_id, Merged(candidate.video_id, candidate.author_id))
         if candidate.source in video.offered_by:
             continue
+        if candidate.source in (TRENDING, POPULAR):
+            video.heat = max(video.heat, candidate.score)
+        video.trial = video.trial or candidate.trial
+        video.signal = video.signal or candidate.signal
         worth = weights.get(candidate.source, 0.1) / (RANK_OFFSET + rank)
         video.score += worth
         video.offered_by.add(candidate.source)

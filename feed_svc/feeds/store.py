@@ -114,6 +114,20 @@ class ViewerContext:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """How a young video did so far, as rank_svc counts it."""
+
+    impressions: int
+    guaranteed: int
+    """Impressions that it gets whatever its first viewers do."""
+    completions: float
+    """Watches to the end that count: those of new accounts count little."""
+    watches: float
+    typical: float
+    """Completion rate that is typical for its length, within (0, 1)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One video that a source offers."""
 
@@ -125,6 +139,9 @@ class Candidate:
     """Within its source; higher is better."""
     seed_video_id: int = 0
     hashtags: tuple[str, ...] = ()
+    trial: Trial | None = None
+    signal: str = ""
+    """What speaks most for it within its source: interest, language, region, hour, device, popular, fresh; or empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +304,10 @@ class InteractionStore(Protocol):
 
     async def recent(self, viewer_id: int, limit: int) -> Sequence[Interaction]:
         """Newest watches, likes and refusals, newest first."""
+        ...
+
+    async def liked(self, viewer_ids: Sequence[int], limit: int) -> Sequence[tuple[int, int]]:
+        """Video and author of what any of these viewers like, each video once, last liked first."""
         ...
 
     async def note_action(self, viewer_id: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from feed_svc.feeds.first_videos import lifted, tell_apart
 from feed_svc.feeds.hydration import Hydrator
 from feed_svc.feeds.popular import PopularList
 from feed_svc.feeds.reasons import reason_for
@@ -35,6 +36,7 @@ from feed_svc.feeds.store import (
     Ranker,
     Relations,
     SeenStore,
+    Trial,
     VideoFacts,
     ViewerContext,
 )
@@ -80,6 +82,7 @@ class Tail:
 
     entries: tuple[Entry, ...] = ()
     tags: Mapping[int, str] = field(default_factory=dict)
+    trials: Mapping[int, Trial] = field(default_factory=dict)
     model_version: str = ""
     is_ranked: bool = True
     is_whole: bool = True
@@ -249,6 +252,7 @@ class TailBuilder:
             video.hashtags = facts[video.video_id].hashtags or video.hashtags
         # Again, with topics and times of publishing that some sources do not tell.
         scores |= self._scores(work, left, ranked, self._ages_h(left, facts))
+        scores = self._opened(work, left, scores)
         left.sort(key=lambda video: -scores[video.video_id])
         return self._present(work, [*left, *rest], ranked, scores, facts, verified=visible.is_verified)
 
@@ -281,6 +285,15 @@ class TailBuilder:
             young_hours=work.tuning.settings.young_hours,
         )
 
+    def _opened(self, work: _Work, left: Sequence[Merged], scores: dict[int, float]) -> dict[int, float]:
+        """Scores of a first snapshot of somebody of whom nothing is known: videos that tell tastes apart come first."""
+        known = work.taste.is_known or work.context.recent or not work.request.begins
+        if known or not left or left[0].source == AGAIN:
+            return scores
+        ranked = sorted(left, key=lambda video: -scores[video.video_id])
+        first = tell_apart([(video.video_id, video.hashtags) for video in ranked], work.tuning.settings.first_videos)
+        return lifted(scores, first)
+
     def _ages_h(self, merged: Sequence[Merged], facts: Mapping[int, VideoFacts]) -> dict[int, float]:
         now = now_ms(self._clock)
         return {
@@ -310,6 +323,7 @@ class TailBuilder:
         return Tail(
             entries,
             tags,
+            {video.video_id: video.trial for video in merged if video.trial},
             ranked.model_version if ranked else "",
             is_ranked=is_ranked,
             is_whole=not work.failed and is_ranked and (work.found < FEW or not entries),
@@ -327,8 +341,11 @@ class TailBuilder:
             language=facts.language if facts else "",
             viewer_language=work.request.viewer.client.language,
             is_young=young,
+            hot_above=work.tuning.settings.trending_newcomer,
         )
-        offered_young = NEW in video.offered_by or (young and bool(video.offered_by & {RECENT, POPULAR}))
+        offered_young = (
+            NEW in video.offered_by or video.trial is not None or (young and bool(video.offered_by & {RECENT, POPULAR}))
+        )
         topic = _number(video.hashtags[0], tags) if video.hashtags else 0
         tag = _number(reason.hashtag, tags) if reason.hashtag else 0
         source = NUMBERS.get(video.source, 0) | (YOUNG if offered_young else 0)

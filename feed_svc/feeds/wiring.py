@@ -150,7 +150,7 @@ async def build_feeds(
     relations = RelationsReader(peers.relations, breaker("relations"), settings.relations_deadline_ms / 1000)
     popular = PopularList(known, trending, clock, settings.popular_entries)
     tails = TailBuilder(
-        sources_of(fanout.followed, peers.retrieval, trending, known, breaker),
+        sources_of(fanout.followed, peers.retrieval, trending, known, interactions, breaker),
         peers.ranker,
         breaker("ranking"),
         peers.interests,
@@ -169,7 +169,9 @@ async def build_feeds(
     secret = platform.settings.secret.get_secret_value().encode()
     cursors = Cursors(TokenSigner(secret, "feed cursors"))
     impressions = Impressions(records, platform.ids, clock)
-    variety = Variety(settings.author_gap, settings.topic_share, settings.exploration_every)
+    variety = Variety(
+        *(settings.author_gap, settings.topic_share, settings.exploration_every, settings.exploration_growth_share)
+    )
     for_you = ForYou(
         shelf,
         SnapshotBuilder(tails, shelf, platform.ids, clock),

@@ -74,13 +74,17 @@ async def test_of_many_who_claim_at_once_each_gets_a_job_of_its_own(db: Database
 
 
 async def test_pulled_authors_and_activity_are_remembered(db: Database, clock: FakeClock) -> None:
-    jobs, activity = SqlFanoutJobs(db, clock), SqlActivityStore(db)
+    jobs = SqlFanoutJobs(db, clock)
+    activity = SqlActivityStore(UnitOfWork(db, outbox, replies, IdGenerator(clock), clock))
     await asyncio.gather(*(jobs.set_pulled(7) for _ in range(3)))
     assert await jobs.pulled_among([6, 7, 8]) == {7}
     for user_id, at in ((3, 10), (1, 20), (2, 30), (3, 40)):
-        await activity.touch(user_id, at)
+        async with activity.begin(Caller(user_id=user_id)) as tx:
+            await tx.touch(user_id, at)
     assert list(await activity.active(20, 0, 10)) == [1, 2, 3]
     assert list(await activity.active(30, 2, 10)) == [3]
+    assert list(await activity.page(0, 2)) == [(1, 20), (2, 30)]
+    assert list(await activity.page(2, 2)) == [(3, 40)]
 
 
 async def test_hashtags_count_what_is_shown_and_come_in_the_order_of_code_points(
@@ -132,3 +136,13 @@ async def test_a_video_is_refused_once_by_a_viewer_also_at_once(db: Database, cl
     assert not await refuse()
     actions = await SqlInteractionStore(db).actions(1)
     assert (actions.version, actions.refused) == (1, frozenset({7}))
+
+
+async def test_what_some_viewers_like_comes_last_liked_first_each_video_once(db: Database) -> None:
+    store = SqlInteractionStore(db)
+    for viewer, video_id, at_ms in ((1, 7, 10), (2, 7, 40), (2, 8, 20), (3, 9, 30), (1, 5, 50)):
+        await store.put_like(viewer, video_id, 100 + video_id, at_ms, 1)
+    await store.put_like(1, 5, 105, 0, 2)
+    assert await store.liked([1, 2], 10) == [(7, 107), (8, 108)]
+    assert await store.liked([1, 2], 1) == [(7, 107)]
+    assert await store.liked([4], 10) == []

@@ -10,6 +10,7 @@ from feed_svc.feeds.store import (
     Ranked,
     Relations,
     Retrieved,
+    Trial,
     VideoFacts,
     ViewerContext,
 )
@@ -20,15 +21,16 @@ from reelgraph.graph.v1.follows_pb2 import GetViewerGraphRequest
 from reelgraph.graph.v1.follows_pb2_grpc import FollowServiceStub
 from reelgraph.media.v1.videos_pb2 import BatchGetVideosRequest, VideoState, Visibility
 from reelgraph.media.v1.videos_pb2_grpc import VideoServiceStub
-from reelgraph.rank.v1 import features_pb2
+from reelgraph.rank.v1 import features_pb2, retrieval_pb2
 from reelgraph.rank.v1.ranking_pb2 import RankCandidatesRequest
 from reelgraph.rank.v1.ranking_pb2_grpc import RankingServiceStub
-from reelgraph.rank.v1.retrieval_pb2 import CandidateSource, RetrieveCandidatesRequest
+from reelgraph.rank.v1.retrieval_pb2 import CandidateSignal, CandidateSource, RetrieveCandidatesRequest
 from reelgraph.rank.v1.retrieval_pb2_grpc import RetrievalServiceStub
 from svc_kit.caller import Caller
 from svc_kit.rpc.client import AS_SERVICE, Peer
 
 MOST_EXCLUDED = 5000
+UNKNOWN_TYPICAL = 0.35
 
 
 def acting_for(viewer_id: int) -> Caller:
@@ -116,6 +118,8 @@ class RpcRetrieval:
                 c.score,
                 c.seed_video_id,
                 tuple(c.hashtags),
+                _trial(c.trial) if c.HasField("trial") else None,
+                CandidateSignal.Name(c.signal).removeprefix("CANDIDATE_SIGNAL_").lower() if c.signal else "",
             )
             for c in answer.candidates
         ]
@@ -135,6 +139,16 @@ class RpcRanker:
         )
         answer = await self._peer.call(self._stub.RankCandidates, request, AS_SERVICE)
         return Ranked({c.video_id: c.score for c in answer.candidates}, answer.model_version)
+
+
+def _trial(trial: retrieval_pb2.Trial) -> Trial:
+    return Trial(
+        trial.impressions,
+        trial.guaranteed,
+        trial.completions,
+        trial.watches,
+        trial.typical_completion or UNKNOWN_TYPICAL,
+    )
 
 
 def _context(viewer: ViewerContext) -> features_pb2.ViewerContext:

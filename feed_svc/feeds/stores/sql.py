@@ -155,6 +155,13 @@ class SqlInteractionStore:
             for act in acts
         ]
 
+    async def liked(self, viewer_ids: Sequence[int], limit: int) -> Sequence[tuple[int, int]]:
+        k = viewer_likes
+        query = select(k.c.video_id, k.c.author_id).where(k.c.user_id.in_(list(viewer_ids)), k.c.at_ms > 0)
+        async with self._db.read() as connection:
+            rows = await connection.execute(query.order_by(k.c.at_ms.desc(), k.c.video_id.desc()).limit(limit))
+            return list({row.video_id: (row.video_id, row.author_id) for row in rows}.values())
+
     async def note_action(self, viewer_id: int) -> None:
         async with self._db.write() as connection:
             await note_action(connection, self._db, viewer_id)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from feed_svc.feeds.reasons import Reason, ReasonKind, reason_for
-from feed_svc.feeds.rules import Barred, Variety, is_exploration, pick
+from feed_svc.feeds.rules import Barred, Variety, is_exploration, pick, remembered
 from feed_svc.feeds.scoring import scores_of
 from feed_svc.feeds.snapshot import Entry, Snapshot, pack, unpack
 from feed_svc.feeds.sources import (
     AGAIN,
     COLD_START,
+    FRIENDS,
     INBOX,
     NEW,
     NUMBERS,
+    POPULAR,
     RECENT,
     SIMILAR_VIDEO,
+    SIMILAR_VIEWERS,
     TASTE,
     TRENDING,
     YOUNG,
     Merged,
     merge,
 )
-from feed_svc.feeds.store import Candidate, ClientHints, Interaction
+from feed_svc.feeds.store import Candidate, ClientHints, Interaction, Trial
 from feed_svc.feeds.taste import taste_of
 
 VARIETY = Variety(author_gap=3, topic_share=0.5, exploration_every=10)
@@ -50,6 +55,31 @@ def test_the_authors_of_the_page_before_are_remembered() -> None:
     tail = [entry(1, 7, 1, 9.0), entry(2, 8, 2, 1.0)]
     assert picked(tail, [entry(100, 7, 1, 1.0)], 1)[0].author_id == 8
     assert picked(tail, [], 1)[0].author_id == 7
+
+
+def test_authors_and_topics_of_the_snapshot_before_are_remembered() -> None:
+    served = [entry(100 + i, i, 1, 1.0) for i in range(30)] + [entry(200, 7, 1, 1.0)]
+    memory = remembered((), served)
+    assert memory == (*((i, 1) for i in range(11, 30)), (7, 1))
+    assert remembered(memory, served[:2]) == (*memory[2:], (0, 1), (1, 1))
+
+    def first(tail: list[Entry], memory: tuple[tuple[int, int], ...]) -> Entry:
+        found = pick(tail, [], [], 1, page_size=1, variety=VARIETY, seed="s", barred=Barred(), memory=memory)
+        return found[0].entry
+
+    same_author = [entry(1, 7, 2, 9.0), entry(2, 8, 2, 1.0)]
+    assert (first(same_author, ()).author_id, first(same_author, memory).author_id) == (7, 8)
+    same_topic = [entry(1, 8, 1, 1.1), entry(2, 9, 2, 1.0)]
+    assert (first(same_topic, ()).topic, first(same_topic, memory).topic) == (1, 2)
+
+
+def test_the_place_for_a_young_video_goes_by_trials_and_tells_its_propensity() -> None:
+    tail = [entry(i, i, i, 10.0) for i in range(1, 30)]
+    tail += [entry(i, i, i, 0.0, NUMBERS[NEW] | YOUNG) for i in range(100, 104)]
+    trials = {100 + i: Trial(1000, 100, 40.0 if i == 2 else 0.0, 60.0, 0.3) for i in range(3)}
+    found = pick(tail, [], [], 10, page_size=10, variety=VARIETY, seed="s", barred=Barred(), trials=trials)
+    explored = [p for p in found if p.explored]
+    assert [(p.entry.video_id, p.propensity) for p in explored] == [(102, 1.0)]
 
 
 def test_one_author_alone_still_fills_a_page() -> None:
@@ -97,7 +127,17 @@ def test_a_video_that_several_sources_offer_comes_before_those_of_one() -> None:
         (TASTE, {"knows": True}, Reason(ReasonKind.FOR_YOUR_TASTE, hashtag="cats")),
         (TASTE, {"language": "en"}, Reason(ReasonKind.POPULAR_NEAR_YOU)),
         (SIMILAR_VIDEO, {"knows": True}, Reason(ReasonKind.SIMILAR_VIDEO, seed_video_id=9)),
-        (TRENDING, {"knows": True}, Reason(ReasonKind.TRENDING)),
+        (TRENDING, {"knows": True, "heat": 2.0}, Reason(ReasonKind.TRENDING)),
+        (TRENDING, {"young": True, "heat": 1.0}, Reason(ReasonKind.NEW)),
+        (POPULAR, {"heat": 2.0}, Reason(ReasonKind.TRENDING)),
+        (COLD_START, {"language": "en", "heat": 2.0}, Reason(ReasonKind.POPULAR_NEAR_YOU)),
+        (COLD_START, {"heat": 2.0}, Reason(ReasonKind.TRENDING)),
+        (COLD_START, {"signal": "region"}, Reason(ReasonKind.POPULAR_NEAR_YOU)),
+        (COLD_START, {"signal": "hour", "language": "en"}, Reason(ReasonKind.TRENDING)),
+        (COLD_START, {"signal": "fresh", "young": True}, Reason(ReasonKind.NEW)),
+        (SIMILAR_VIEWERS, {"knows": True}, Reason(ReasonKind.SIMILAR_VIEWERS)),
+        (FRIENDS, {"knows": True}, Reason(ReasonKind.FRIENDS)),
+        (FRIENDS, {"followed": True}, Reason(ReasonKind.FOLLOWED)),
         (COLD_START, {"language": "en-GB"}, Reason(ReasonKind.POPULAR_NEAR_YOU)),
         (COLD_START, {"language": "de", "young": True}, Reason(ReasonKind.NEW)),
         (COLD_START, {"knows": True}, Reason(ReasonKind.FOR_YOUR_TASTE, hashtag="cats")),
@@ -107,6 +147,8 @@ def test_a_video_that_several_sources_offer_comes_before_those_of_one() -> None:
 )
 def test_a_reason_is_the_strongest_that_is_true(source: str, facts: dict[str, object], expected: Reason) -> None:
     video = Merged(5, 6, source=source, seed_video_id=9 if source == SIMILAR_VIDEO else 0, hashtags=("pets", "cats"))
+    video.offered_by.add(source)
+    video.heat, video.signal = float(str(facts.get("heat", 0.0))), str(facts.get("signal", ""))
     acts = [Interaction(9, 6, 1, completed=True, hashtags=("cats",))] if facts.get("knows") else []
     reason = reason_for(
         video,
@@ -115,6 +157,7 @@ def test_a_reason_is_the_strongest_that_is_true(source: str, facts: dict[str, ob
         language=str(facts.get("language", "")),
         viewer_language="en-US",
         is_young=bool(facts.get("young")),
+        hot_above=1.0,
     )
     assert reason == expected
 
@@ -164,6 +207,9 @@ def test_a_packed_snapshot_is_small_and_comes_back_as_it_was() -> None:
     snapshot = Snapshot(
         "1f", "u7", 12, 34, hints, 1, 2, 3, 4, 5, "m1", True, False, {3: "größe"}, entries[:100], entries[100:], (1, 2)
     )
+    trials = {2**62 + i: Trial(3, 100, 1.5, 2.25, 0.3) for i in range(20)}
+    snapshot = replace(snapshot, memory=((2**61, 3),) * 20, trials=trials)
     data = pack(snapshot)
     assert unpack(data) == snapshot
-    assert len(data) < 24_000
+    assert len(data) < 26_000
+    assert unpack(data).trials == trials

@@ -10,6 +10,7 @@ import pytest
 
 from feed_svc.feeds.queries import FeedPage
 from feed_svc.feeds.reasons import ReasonKind
+from feed_svc.feeds.rules import is_exploration
 from feed_svc.feeds.stores.rpc import RpcRanker, RpcRetrieval
 from feed_svc.feeds.wiring import Peers
 from feed_svc.schema import metadata
@@ -100,3 +101,37 @@ async def test_a_logged_out_first_page_is_varied_too(both: Together) -> None:
     assert len(both.topics(page)) >= 3
     authors = [both.bench.world.videos[v].author_id for v in ids_of(page)]
     assert all(author not in authors[max(0, i - 2) : i] for i, author in enumerate(authors))
+
+
+async def test_the_first_five_tell_tastes_apart_and_the_next_page_follows_what_was_watched_of_them(
+    both: Together,
+) -> None:
+    world = both.bench.world
+    first = await both.bench.page()
+    five = ids_of(first)[:5]
+    assert {world.videos[v].hashtags[0] for v in five} == set(TOPICS)
+    await both.bench.watch(five[2])
+    await both.bench.watch(*five[:2], *five[3:], watched_ms=300)
+    topic = world.videos[five[2]].hashtags[0]
+    for page in (await both.bench.page(first.edges[-1].cursor), await both.bench.page()):
+        after = both.topics(page)
+        assert after[topic] == max(after.values()) >= 4, after
+        assert len(after) >= 3
+
+
+async def test_every_new_video_gets_its_impressions_as_far_as_the_places_for_young_ones_carry_them(
+    both: Together,
+) -> None:
+    shown: Counter[int] = Counter()
+    for n in range(40):
+        page = await both.bench.page(viewer=0, client=f"phone-{n}", size=20)
+        explored = [edge for place, edge in enumerate(page.edges) if is_exploration(place, 10)]
+        assert [edge.reason for edge in explored] == [ReasonKind.NEW] * 2
+        fewest = sorted(shown[v] for v in both.bench.world.videos)
+        # Among the 20 that were shown least, but for those that are on the page already and what was told since.
+        assert max(shown[edge.video_id] for edge in explored) <= fewest[40]
+        shown.update(ids_of(page))
+        await both.rank.tell(both.rank.story.served(0, ids_of(page)))
+        both.rank.clock.advance(6)
+    assert len(shown) == PER_TOPIC * len(TOPICS), shown
+    assert sorted(shown.values())[40] <= 3, shown
