@@ -159,6 +159,7 @@ async def job_runner(
             SqlFanoutJobs(db, clock),
             graph,
             FeedSettings(),
+            clock,
             queued=lambda: None,
         )
     finally:
@@ -193,9 +194,11 @@ async def whole(platform: BenchPlatform, cache: Cache, followers: int, graph_url
 
             async def read() -> int:
                 after, count = 0, 0
-                while page := await peer.follower_ids(AUTHOR, after, 10_000):
-                    after, count = page[-1], count + len(page)
-                return count
+                while True:
+                    page = await peer.active_followers(AUTHOR, after, 10_000, 1)
+                    after, count = page.upto_id, count + len(page.user_ids)
+                    if not after:
+                        return count
 
             await (spent if i else Spent()).measure(cache, followers, run)
             await (reading if i else Spent()).measure(cache, followers, read)

@@ -12,7 +12,7 @@ from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 
-from feed_svc.fanout.store import Post
+from feed_svc.fanout.store import FollowerPage, Post
 from feed_svc.fanout.stores import redis as inboxes
 from svc_kit.cache import Cache, Call
 from svc_kit.caches.address import parse, raw
@@ -49,13 +49,16 @@ class Followers:
     async def follower_count(self, author_id: int) -> int:
         return self.count
 
-    async def follower_ids(self, author_id: int, after_id: int, limit: int) -> Sequence[int]:
+    async def active_followers(self, author_id: int, after_id: int, limit: int, since_ms: int) -> FollowerPage:
         first = after_id >> 22
         found = [user(i) for i in range(first, min(first + limit, self.count))]
         self.read += len(found)
         if self.read >= self.count // 2:
             self.half.set()
-        return found
+        return FollowerPage(found, found[-1] if len(found) == limit else 0)
+
+    async def known_activity(self, user_id: int) -> int:
+        return 0
 
     async def followee_ids(self, user_id: int) -> Sequence[int]:
         return []

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from feed_svc.fanout.activity import ActivityRules
 from feed_svc.fanout.queries import FollowedVideos
 from feed_svc.fanout.store import (
     ActivityStore,
+    ActivityTx,
     FanoutJob,
     FanoutJobs,
     FollowGraph,
@@ -19,10 +21,14 @@ from feed_svc.fanout.store import (
     TimelineStore,
 )
 from feed_svc.settings import FeedSettings
+from reelgraph.events.v1.viewer_pb2 import ViewerActive
+from svc_kit.caller import Caller
 from svc_kit.clock import Clock, now_ms
 from svc_kit.ending import cancel_all
 
 LEASE_MS = 60_000
+PAGES_A_WINDOW = 20
+"""A window whose followers are nearly all inactive ends after so many pages: the lease is prolonged with each."""
 REBUILD_PAGE = 500
 
 
@@ -36,6 +42,7 @@ class FanoutCommands:
         jobs: FanoutJobs,
         graph: FollowGraph,
         settings: FeedSettings,
+        clock: Clock,
         *,
         queued: Callable[[], None],
     ) -> None:
@@ -44,6 +51,8 @@ class FanoutCommands:
         self._jobs = jobs
         self._graph = graph
         self._settings = settings
+        self._rules = ActivityRules.of(settings)
+        self._clock = clock
         self._queued = queued
 
     async def publish(self, entry: TimelineEntry) -> None:
@@ -62,7 +71,8 @@ class FanoutCommands:
         await self._queue(FanoutJob(post, version, withdraw=True))
 
     async def run_next(self, holder: str) -> bool:
-        """Do one job, a window of followers at a time, from where a killed process left it; false when there is none.
+        """Do one job, a window of active followers at a time, from where a killed process left it; false when there is
+        none.
 
         The next window is read while one is pushed: two are in memory at most."""
         job = await self._jobs.claim(holder, LEASE_MS)
@@ -72,12 +82,13 @@ class FanoutCommands:
         reading = asyncio.create_task(self._window(author_id, job.last_follower_id))
         try:
             while True:
-                followers, done = await reading
+                followers, upto_id = await reading
+                done = not upto_id
                 if not done:
-                    reading = asyncio.create_task(self._window(author_id, followers[-1]))
+                    reading = asyncio.create_task(self._window(author_id, upto_id))
                 if followers:
                     await self._deliver(job, followers)
-                    job = replace(job, last_follower_id=followers[-1])
+                job = replace(job, last_follower_id=upto_id or job.last_follower_id)
                 if not await self._jobs.advance(job, holder, LEASE_MS, done=done) or done:
                     return True
         finally:
@@ -85,16 +96,18 @@ class FanoutCommands:
             if not reading.cancelled():
                 reading.exception()  # Read, or asyncio would complain of it when the push failed first.
 
-    async def _window(self, author_id: int, after_id: int) -> tuple[list[int], bool]:
-        """Followers after one, ascending, and whether they are the last."""
+    async def _window(self, author_id: int, after_id: int) -> tuple[list[int], int]:
+        """Active followers after one, ascending, and up to whom it was looked; 0: to the end."""
         found: list[int] = []
-        while len(found) < self._settings.fanout_window:
+        since_ms = self._rules.push_since_ms(now_ms(self._clock))
+        for _ in range(PAGES_A_WINDOW):
             most = min(self._settings.follower_page, self._settings.fanout_window - len(found))
-            page = await self._graph.follower_ids(author_id, found[-1] if found else after_id, most)
-            found += page
-            if len(page) < most:
-                return found, True
-        return found, False
+            page = await self._graph.active_followers(author_id, after_id, most, since_ms)
+            found += page.user_ids
+            after_id = page.upto_id
+            if not after_id or len(found) >= self._settings.fanout_window:
+                break
+        return found, after_id
 
     async def _deliver(self, job: FanoutJob, followers: Sequence[int]) -> None:
         if job.withdraw:
@@ -148,6 +161,17 @@ class FanoutRebuilds:
         await self._timelines.remove_unheard(started)
         return count
 
+    async def viewer_activity(self) -> int:
+        """Tell everybody again when each viewer was last active; returns how many viewers. For a follow graph that was
+        lost, or one that has not heard of activity yet."""
+        after, count = 0, 0
+        while page := await self._activity.page(after, REBUILD_PAGE):
+            async with self._activity.begin(Caller(is_service=True)) as tx:
+                for user_id, at_ms in page:
+                    _tell(tx, user_id, at_ms)
+            after, count = page[-1][0], count + len(page)
+        return count
+
     async def inboxes(self) -> int:
         """Of all viewers active within `push_within_hours`; returns how many."""
         since = now_ms(self._clock) - self._settings.push_within_hours * 3600 * 1000
@@ -183,8 +207,15 @@ class Activity:
         now = now_ms(self._clock)
         if now - self._noted.get(user_id, 0) < self._every_ms:
             return
-        await self._store.touch(user_id, now)
+        async with self._store.begin(Caller(user_id=user_id)) as tx:
+            await tx.touch(user_id, now)
+            _tell(tx, user_id, now)
         self._noted.pop(user_id, None)
         self._noted[user_id] = now
         if len(self._noted) > self._remembered:
             del self._noted[next(iter(self._noted))]
+
+
+def _tell(tx: ActivityTx, user_id: int, at_ms: int) -> None:
+    body = ViewerActive(user_id=user_id, active_at_ms=at_ms)
+    tx.emit(entity=f"viewer:{user_id}", version=at_ms, actor_id=user_id, viewer_active=body)

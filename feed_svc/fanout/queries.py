@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from feed_svc.fanout.store import FanoutJobs, Inbox, InboxStore, Key, Post, TimelineStore
+from feed_svc.fanout.activity import ActivityRules
+from feed_svc.fanout.store import FanoutJobs, FollowGraph, Inbox, InboxStore, Key, Post, TimelineStore
 from feed_svc.settings import FeedSettings
+from svc_kit.clock import Clock, now_ms
 from svc_kit.errors import AppError, Reason
+from svc_kit.last_known import within
+
+KNOWN_ACTIVITY_S = 0.3
 
 
 def digest_of(followees: Iterable[int]) -> int:
@@ -18,11 +23,22 @@ class FollowedVideos:
     """Newest first, complete posts of followed accounts. An inbox that is lost, or was filled for other followees, is
     filled again by pull; without the cache everything is pulled."""
 
-    def __init__(self, inboxes: InboxStore, timelines: TimelineStore, jobs: FanoutJobs, settings: FeedSettings) -> None:
+    def __init__(
+        self,
+        inboxes: InboxStore,
+        timelines: TimelineStore,
+        jobs: FanoutJobs,
+        graph: FollowGraph,
+        settings: FeedSettings,
+        clock: Clock,
+    ) -> None:
         self._inboxes = inboxes
         self._timelines = timelines
         self._jobs = jobs
+        self._graph = graph
         self._settings = settings
+        self._rules = ActivityRules.of(settings)
+        self._clock = clock
 
     async def newest(
         self, user_id: int, followees: frozenset[int], limit: int, *, before: Key | None = None
@@ -46,9 +62,20 @@ class FollowedVideos:
         """Fill an inbox by pull. Raises UNAVAILABLE when the cache can't be reached."""
         # Pushes arrive from here on; what was pushed before has its timeline entry already, so nothing falls between.
         token = await self._inboxes.begin_fill(user_id)
+        # In this order: a fan-out that passed the viewer over began before the answer, so its video is pulled.
+        brief = not await self._is_pushed_to(user_id)
         posts = await self._timelines.newest(sorted(followees), self._settings.inbox_entries)
-        await self._inboxes.fill(user_id, token, digest_of(followees), posts)
+        await self._inboxes.fill(user_id, token, digest_of(followees), posts, brief=brief)
         return Inbox(tuple(posts), is_full=len(posts) >= self._settings.inbox_entries)
+
+    async def _is_pushed_to(self, user_id: int) -> bool:
+        """Whether fan-out will meet the viewer among the active ones for as long as an inbox lasts."""
+        try:
+            async with within(KNOWN_ACTIVITY_S):
+                known_at_ms = await self._graph.known_activity(user_id)
+        except AppError:
+            return False
+        return self._rules.is_pushed_to(known_at_ms, now_ms(self._clock))
 
     async def _inbox(self, user_id: int, followees: frozenset[int]) -> Inbox | None:
         if len(followees) > self._settings.pull_above_followees:

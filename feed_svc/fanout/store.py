@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
+
+from svc_kit.unit import Caller, Unit
 
 Key = tuple[int, int]
 """Place in a list that is newest first: milliseconds of publishing since 1970-01-01 UTC, video id."""
@@ -92,9 +95,9 @@ class InboxStore(Protocol):
         Answers a token of this filling."""
         ...
 
-    async def fill(self, user_id: int, token: int, digest: int, posts: Sequence[Post]) -> bool:
-        """Add what was pulled and mark it filled for this set. False, and nothing is done, when this filling is over:
-        another one began or the cache was lost, and pushes since may have gone nowhere."""
+    async def fill(self, user_id: int, token: int, digest: int, posts: Sequence[Post], *, brief: bool = False) -> bool:
+        """Add what was pulled and mark it filled for this set; `brief`: it ends soon. False, and nothing is done, when
+        this filling is over: another one began or the cache was lost, and pushes since may have gone nowhere."""
         ...
 
     async def push(self, post: Post, user_ids: Sequence[int]) -> int:
@@ -116,6 +119,15 @@ class FanoutJob:
     withdraw: bool = False
     last_follower_id: int = 0
     """Followers up to this id are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerPage:
+    """Some followers of an author by ascending id."""
+
+    user_ids: Sequence[int]
+    upto_id: int
+    """Followers up to this id have been looked at; 0: all."""
 
 
 class FanoutJobs(Protocol):
@@ -146,15 +158,27 @@ class FanoutJobs(Protocol):
         ...
 
 
-class ActivityStore(Protocol):
-    """When viewers last read a feed."""
+class ActivityTx(Unit, Protocol):
+    """One write transaction over activity."""
 
     async def touch(self, user_id: int, now_ms: int) -> None:
         """The viewer reads now."""
         ...
 
+
+class ActivityStore(Protocol):
+    """When viewers last read a feed."""
+
+    def begin(self, caller: Caller) -> AbstractAsyncContextManager[ActivityTx]:
+        """Open a write transaction: committed at the end, rolled back when the block raises."""
+        ...
+
     async def active(self, since_ms: int, after_id: int, limit: int) -> Sequence[int]:
         """Viewers active since then, by ascending id above `after_id`."""
+        ...
+
+    async def page(self, after_id: int, limit: int) -> Sequence[tuple[int, int]]:
+        """All viewers by ascending id above `after_id`, and when each was last active."""
         ...
 
 
@@ -165,8 +189,14 @@ class FollowGraph(Protocol):
         """How many follow this account."""
         ...
 
-    async def follower_ids(self, author_id: int, after_id: int, limit: int) -> Sequence[int]:
-        """Followers by ascending id above `after_id`; fewer than `limit` only at the end."""
+    async def active_followers(self, author_id: int, after_id: int, limit: int, since_ms: int) -> FollowerPage:
+        """Followers by ascending id above `after_id` who were active since then as far as the graph knows, and those of
+        whom it knows nothing. At most `limit`, perhaps fewer or none: there are more unless `upto_id` is 0."""
+        ...
+
+    async def known_activity(self, user_id: int) -> int:
+        """The activity by which `active_followers` judges this account, in milliseconds since 1970; 0: none is known.
+        It hears of activity late or never, and never forgets a later one."""
         ...
 
     async def followee_ids(self, user_id: int) -> Sequence[int]:

@@ -53,17 +53,24 @@ async def build_fanout(
     timelines = await _open_timelines(context)
     jobs = SqlFanoutJobs(context.db, clock)
     inboxes = RedisInboxStore(
-        platform.cache, clock, ttl_s=settings.push_within_hours * 3600, entries=settings.inbox_entries
+        *(platform.cache, clock),
+        ttl_s=settings.push_within_hours * 3600,
+        entries=settings.inbox_entries,
+        brief_s=settings.brief_inbox_s,
     )
-    activity = SqlActivityStore(context.db)
-    followed = FollowedVideos(inboxes, timelines, jobs, settings)
+    activity = SqlActivityStore(context.uow)
+    followed = FollowedVideos(inboxes, timelines, jobs, graph, settings, clock)
     runner = FanoutRunner(clock, settings.fanout_concurrency)
-    commands = FanoutCommands(timelines, inboxes, jobs, graph, settings, queued=runner.wake)
+    commands = FanoutCommands(timelines, inboxes, jobs, graph, settings, clock, queued=runner.wake)
     rebuilds = FanoutRebuilds(timelines, followed, activity, graph, videos, settings, clock)
     events = EventWorker(platform.bus, "feed.fanout", TOPICS, FanoutEvents(commands), clock)
     return Fanout(
         workers=[Job(events.name, events.run), Job("feed.fanout_jobs", lambda: runner.run(commands))],
-        rebuilds={"author_timelines": rebuilds.author_timelines, "inboxes": rebuilds.inboxes},
+        rebuilds={
+            "author_timelines": rebuilds.author_timelines,
+            "inboxes": rebuilds.inboxes,
+            "viewer_activity": rebuilds.viewer_activity,
+        },
         checks={"author timelines": timelines.check},
         followed=followed,
         timelines=timelines,

@@ -56,6 +56,16 @@ async def test_a_filled_inbox_is_newest_first_and_may_be_empty(store: InboxStore
     assert await contents(store, OTHER) == []
 
 
+async def test_a_brief_inbox_ends_soon_and_takes_pushes_till_then(cache: Cache) -> None:
+    store = RedisInboxStore(cache, SystemClock(), ttl_s=86_400, entries=5, brief_s=120)
+    for user_id, brief in ((ME, True), (OTHER, False)):
+        assert await store.fill(user_id, await store.begin_fill(user_id), DIGEST, posts(1), brief=brief)
+    await store.push(posts(2)[0], [ME, OTHER])
+    assert [await contents(store, user_id) for user_id in (ME, OTHER)] == [[2, 1]] * 2
+    mine, others = [await cache.call(key, "PTTL") for key in sorted(await keys(cache))]
+    assert 100_000 < mine <= 120_000 < 70_000_000 < others <= 86_400_000
+
+
 async def test_it_belongs_to_the_followees_it_was_filled_for(store: InboxStore) -> None:
     await filled(store, ME, 1)
     assert await contents(store, ME, DIGEST + 1) is None

@@ -116,7 +116,7 @@ async def test_lost_timelines_are_made_again_from_the_videos_that_there_are(benc
     before = await fanout.timelines.newest_public(50)
     assert len(before) == 20
     rebuilds = FanoutRebuilds(
-        *(fanout.timelines, fanout.followed, SqlActivityStore(bench.context.db), world, world),
+        *(fanout.timelines, fanout.followed, SqlActivityStore(bench.context.uow), world, world),
         *(bench.context.settings, world.clock),
     )
     world.clock.advance(1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from feed_svc.context import FeedContext
-from feed_svc.fanout.store import Post, TimelineEntry
+from feed_svc.fanout.store import FollowerPage, Post, TimelineEntry
 from feed_svc.fanout.wiring import Fanout, build_fanout
 from feed_svc.feeds.queries import FeedPage
 from feed_svc.feeds.store import Candidate, ClientHints, Ranked, Relations, Retrieved, VideoFacts, ViewerContext
@@ -42,6 +42,8 @@ class World:
     followers: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     relations_of: defaultdict[int, Relations] = field(default_factory=lambda: defaultdict(Relations))
     interests_of: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    activity_of: dict[int, int] = field(default_factory=dict)
+    """When the graph thinks they read a feed; who is not in it did an hour ago and is pushed to."""
     trending: list[tuple[int, int, float]] = field(default_factory=list)
     down: set[str] = field(default_factory=set)
     slow: set[str] = field(default_factory=set)
@@ -144,9 +146,15 @@ class World:
         await self.asked("graph")
         return len(self.followers[author_id])
 
-    async def follower_ids(self, author_id: int, after_id: int, limit: int) -> Sequence[int]:
+    async def active_followers(self, author_id: int, after_id: int, limit: int, since_ms: int) -> FollowerPage:
         await self.asked("graph")
-        return [f for f in sorted(self.followers[author_id]) if f > after_id][:limit]
+        page = [f for f in sorted(self.followers[author_id]) if f > after_id][:limit]
+        found = [f for f in page if self.activity_of.get(f, since_ms) >= since_ms]
+        return FollowerPage(found, page[-1] if len(page) == limit else 0)
+
+    async def known_activity(self, user_id: int) -> int:
+        await self.asked("activity")
+        return self.activity_of.get(user_id, now_ms(self.clock) - 3_600_000)
 
     async def followee_ids(self, user_id: int) -> Sequence[int]:
         await self.asked("graph")

@@ -128,12 +128,14 @@ return 1
 
 
 class RedisInboxStore:
-    """`InboxStore` in Redis. An inbox lives for `ttl_s` seconds, less up to a tenth by chance: not all end together."""
+    """`InboxStore` in Redis. An inbox lives for `ttl_s` seconds, a brief one for `brief_s`, less up to a tenth by
+    chance: not all end together."""
 
-    def __init__(self, cache: Cache, clock: Clock, *, ttl_s: int, entries: int) -> None:
+    def __init__(self, cache: Cache, clock: Clock, *, ttl_s: int, entries: int, brief_s: int = 120) -> None:
         self._cache = cache
         self._clock = clock
         self._ttl_ms = ttl_s * 1000
+        self._brief_ms = min(brief_s, ttl_s) * 1000
         self._entries = entries
 
     async def read(self, user_id: int, digest: int) -> Inbox | None:
@@ -154,11 +156,11 @@ class RedisInboxStore:
             await self._cache.set(_key(user_id), _ENTRY.pack(0, token, 0), ttl_ms=FILLING_MS)
         return token
 
-    async def fill(self, user_id: int, token: int, digest: int, posts: Sequence[Post]) -> bool:
+    async def fill(self, user_id: int, token: int, digest: int, posts: Sequence[Post], *, brief: bool = False) -> bool:
         newest = sorted({post.key: post for post in posts}.values(), key=lambda post: post.key)[-self._entries :]
         flags = _FILLED | (_TRIMMED if len(newest) == self._entries else 0)
         value = _ENTRY.pack(0, digest, flags) + b"".join(map(_packed, newest))
-        ttl_ms = int(self._ttl_ms * random.uniform(0.9, 1.0))
+        ttl_ms = int((self._brief_ms if brief else self._ttl_ms) * random.uniform(0.9, 1.0))
         args: list[Word] = [_ENTRY.pack(0, token, 0)[:-1], value, ttl_ms, self._entries * _SIZE]
         with cache_errors():
             return bool(await self._cache.run(_FILL, [_key(user_id)], args))

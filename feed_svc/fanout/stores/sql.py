@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from sqlalchemy import and_, case, delete, or_, select, update
@@ -11,9 +12,11 @@ from sqlalchemy.engine import Row
 
 from feed_svc.fanout.store import FanoutJob, Key, Post, TimelineEntry
 from feed_svc.fanout.stores.tables import activity, fanout_jobs, pulled_authors, timelines
+from svc_kit.caller import Caller
 from svc_kit.clock import Clock, now_ms
 from svc_kit.db import Database, connect, upsert
 from svc_kit.liveness import is_gone
+from svc_kit.uow import SqlTx, UnitOfWork, begin
 
 IDS_A_QUERY = 900
 """Databases limit the number of parameters of one statement."""
@@ -238,19 +241,32 @@ class SqlFanoutJobs:
         return frozenset(found)
 
 
-class SqlActivityStore:
-    """`ActivityStore` over `viewer_activity`."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
+class SqlActivityTx(SqlTx):
+    """See `ActivityTx`."""
 
     async def touch(self, user_id: int, now_ms: int) -> None:
         row = {"user_id": user_id, "active_at_ms": now_ms}
-        async with self._db.write() as connection:
-            await connection.execute(upsert(self._db, activity, row, key=["user_id"], update=["active_at_ms"]))
+        await self.connection.execute(upsert(self.uow.db, activity, row, key=["user_id"], update=["active_at_ms"]))
+
+
+class SqlActivityStore:
+    """`ActivityStore` over `viewer_activity`."""
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._uow = uow
+        self._db = uow.db
+
+    def begin(self, caller: Caller) -> AbstractAsyncContextManager[SqlActivityTx]:
+        return begin(SqlActivityTx, self._uow, caller)
 
     async def active(self, since_ms: int, after_id: int, limit: int) -> Sequence[int]:
         a = activity
         query = select(a.c.user_id).where(a.c.active_at_ms >= since_ms, a.c.user_id > after_id)
         async with self._db.read() as connection:
             return list((await connection.execute(query.order_by(a.c.user_id).limit(limit))).scalars())
+
+    async def page(self, after_id: int, limit: int) -> Sequence[tuple[int, int]]:
+        a = activity
+        query = select(a.c.user_id, a.c.active_at_ms).where(a.c.user_id > after_id).order_by(a.c.user_id).limit(limit)
+        async with self._db.read() as connection:
+            return [(row.user_id, row.active_at_ms) for row in await connection.execute(query)]

@@ -107,7 +107,9 @@ async def test_of_a_killed_fan_out_at_most_one_window_is_done_again(bench: Bench
     settings = fast_settings(fanout_window=5, follower_page=3)
     store = Killed(bench.platform.cache, bench.world.clock, ttl_s=86400, entries=500)
     jobs = SqlFanoutJobs(bench.context.db, bench.world.clock)
-    commands = FanoutCommands(bench.fanout.timelines, store, jobs, bench.world, settings, queued=lambda: None)
+    commands = FanoutCommands(
+        bench.fanout.timelines, store, jobs, bench.world, settings, bench.world.clock, queued=lambda: None
+    )
     await FanoutEvents(commands).handle([event(1)])
     with pytest.raises(asyncio.CancelledError):
         await commands.run_next("killed")
@@ -185,9 +187,9 @@ async def test_rebuilding_makes_the_same_timelines_and_inboxes_and_forgets_what_
         world.add(video_id, AUTHOR, "cats", age_h=video_id)
     await bench.publish()
     await newest(bench, FAN)
-    await SqlActivityStore(bench.context.db).touch(FAN, now_ms(world.clock))
+    await bench.fanout.activity.note_all([FAN])
     before = [await bench.fanout.timelines.newest([AUTHOR], 10), await inbox(bench, FAN)]
-    activity = SqlActivityStore(bench.context.db)
+    activity = SqlActivityStore(bench.context.uow)
     rebuilds = FanoutRebuilds(
         bench.fanout.timelines,
         bench.fanout.followed,
@@ -224,7 +226,7 @@ async def test_a_push_between_the_pull_and_the_filling_is_not_lost(bench: Bench)
 
 
 async def test_activity_is_written_at_most_once_in_six_hours(bench: Bench) -> None:
-    store = SqlActivityStore(bench.context.db)
+    store = SqlActivityStore(bench.context.uow)
     start = now_ms(bench.world.clock)
     await bench.fanout.activity.note_all([FAN, FAN])
     bench.world.clock.advance(3600)
@@ -249,7 +251,9 @@ async def test_the_runner_fans_out_soon_after_an_event(bench: Bench) -> None:
     runner = FanoutRunner(bench.world.clock, concurrency=2)
     store = Watched(bench.platform.cache, bench.platform.clock, ttl_s=86400, entries=500)
     settings = bench.context.settings
-    commands = FanoutCommands(bench.fanout.timelines, store, jobs, bench.world, settings, queued=runner.wake)
+    commands = FanoutCommands(
+        bench.fanout.timelines, store, jobs, bench.world, settings, bench.world.clock, queued=runner.wake
+    )
     running = asyncio.create_task(runner.run(commands))
     await FanoutEvents(commands).handle([event(1)])
     async with asyncio.timeout(10):
