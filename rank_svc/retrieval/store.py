@@ -25,7 +25,12 @@ class Hits:
 
 
 class VectorIndex(Protocol):
-    """Vectors by id, compared by inner product. Searching while others add and remove is safe."""
+    """Vectors by id, compared by inner product.
+
+    Searching while others add and remove is safe, also from other threads: an answer holds what was there at its end,
+    with its score of then; what was there all the while is missed only by searches that are not `exact`. What was
+    removed before a search began is in none of its answers.
+    """
 
     @property
     def dimensions(self) -> int:
@@ -57,6 +62,10 @@ class VectorIndex(Protocol):
 
     def vectors(self, ids: Sequence[int]) -> tuple[Floats, NDArray[np.bool_]]:
         """[n, d] float32 as they were added, zeros where there is none, and [n] which there are."""
+        ...
+
+    async def settled(self) -> None:
+        """Return when nothing is left to do in the background. Until then searches may be slower, never wrong."""
         ...
 
     async def close(self) -> None:

@@ -1,54 +1,57 @@
-"""Vectors in this process: compared one by one while they are few, by usearch's graph beyond that.
+"""Vectors in this process: compared one by one while they are few, in an inverted file of our own beyond that.
 
-Why not faiss: an inverted file has to be trained on vectors that a new instance does not have yet, and takes a scan to
-remove one. Below 100,000 vectors comparing all is as fast as any of them, and exact (`bench/vector_index.py`).
+Own, because faiss's has no way to grow, shrink and filter while it is searched, usearch's graph takes minutes to build
+and has no filter, and either is one more copy of the vectors (`docs/adr/0004`, `bench/vector_index.py`).
 """
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import anyio
 import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
-from usearch.index import Index
 
 from rank_svc.retrieval.store import Floats, Hits, Ints
+from rank_svc.retrieval.stores.probing import SPARE
+from rank_svc.retrieval.stores.selection import NONE, ranked
+from rank_svc.retrieval.stores.settling import Settling
+from rank_svc.retrieval.stores.shared import Shared
+from rank_svc.retrieval.stores.tiles import JOURNAL, flat
+from svc_kit.telemetry import log
 
-EXACT_BELOW = 100_000
+EXACT_BELOW = 50_000
 CHUNK = 256
 """Vectors added under one lock: searches wait no longer than that."""
-TIE = np.float32(1e-6)
-"""Scores closer than this are equal: a product depends in its last bits on where in the matrix a vector lies."""
-_NONE = Hits(np.zeros(0, np.int64), np.zeros(0, np.float32))
+_ATTEMPTS = 3
+"""A search that others' writes left with too little compares all, and looks again."""
+
+_log = log(__name__)
 
 
 async def open(url: str, dimensions: int, threads: anyio.CapacityLimiter) -> MemoryIndex:
-    """Open `memory://[?exact_below=100000]`."""
+    """Open `memory://[?exact_below=50000]`."""
     options = parse_qs(urlsplit(url).query)
     below = int(options.get("exact_below", [str(EXACT_BELOW)])[0])
     return MemoryIndex(dimensions, threads, exact_below=below)
 
 
 class MemoryIndex:
-    """See `VectorIndex`. Holds the vectors densely: removing one moves the last into its place."""
+    """See `VectorIndex`. A search holds the lock twice for a moment, never while it compares."""
 
     def __init__(self, dimensions: int, threads: anyio.CapacityLimiter, *, exact_below: int = EXACT_BELOW) -> None:
         if dimensions < 1:
             raise ValueError(f"dimensions must be at least 1, not {dimensions}")
         self._dimensions = dimensions
         self._threads = threads
-        self._exact_below = exact_below
-        self._lock = threading.Lock()
-        self._matrix: Floats = np.zeros((0, dimensions), np.float32)
-        self._ids: Ints = np.zeros(0, np.int64)
-        self._places: dict[int, int] = {}
-        self._graph: Any = None
+        self._shared = Shared(dimensions)
+        self._settling = Settling(self._shared, exact_below)
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def dimensions(self) -> int:
@@ -56,7 +59,12 @@ class MemoryIndex:
 
     @property
     def size(self) -> int:
-        return len(self._places)
+        return len(self._shared.tiles.places)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the vectors and their ids, without the dictionary of places."""
+        return self._shared.tiles.nbytes
 
     async def add(self, ids: Sequence[int], vectors: Floats) -> None:
         fresh = self._checked(vectors)
@@ -66,7 +74,8 @@ class MemoryIndex:
             raise ValueError("ids: each must be 1 to 2^63 - 1")
         for start in range(0, len(ids), CHUNK):
             some, rows = list(ids[start : start + CHUNK]), fresh[start : start + CHUNK]
-            await anyio.to_thread.run_sync(self._add, some, rows, limiter=self._threads)
+            await anyio.to_thread.run_sync(self._shared.add, some, rows, limiter=self._threads)
+        self._settle_soon()
 
     def _checked(self, vectors: Floats) -> Floats:
         array = np.ascontiguousarray(vectors, np.float32)
@@ -76,110 +85,81 @@ class MemoryIndex:
             raise ValueError("vectors: there is one that is not finite")
         return array
 
-    def _add(self, ids: list[int], vectors: Floats) -> None:
-        with self._lock:
-            self._grow(len(self._places) + len(ids))
-            for i, vector in zip(ids, vectors, strict=True):
-                known = i in self._places
-                place = self._places.setdefault(i, len(self._places))
-                self._matrix[place], self._ids[place] = vector, i
-                if self._graph is not None:
-                    if known:
-                        self._graph.remove(i)
-                    self._graph.add(i, vector)
-            if self._graph is None and len(self._places) >= self._exact_below:
-                self._build_graph()
-
-    def _grow(self, needed: int) -> None:
-        if needed > len(self._ids):
-            room = max(1024, needed * 3 // 2)
-            matrix, ids = np.zeros((room, self._dimensions), np.float32), np.zeros(room, np.int64)
-            matrix[: len(self._ids)], ids[: len(self._ids)] = self._matrix, self._ids
-            self._matrix, self._ids = matrix, ids
-
-    def _build_graph(self) -> None:
-        n = len(self._places)
-        graph = Index(ndim=self._dimensions, metric="ip", dtype="f16")
-        graph.add(self._ids[:n], self._matrix[:n], threads=1)
-        self._graph = graph
-
     async def remove(self, ids: Sequence[int]) -> None:
-        await anyio.to_thread.run_sync(self._remove, list(ids), limiter=self._threads)
-
-    def _remove(self, ids: list[int]) -> None:
-        with self._lock:
-            for i in ids:
-                place = self._places.pop(i, None)
-                if place is None:
-                    continue
-                last = len(self._places)
-                if place != last:
-                    moved = int(self._ids[last])
-                    self._matrix[place], self._ids[place], self._places[moved] = self._matrix[last], moved, place
-                if self._graph is not None:
-                    self._graph.remove(i)
+        for start in range(0, len(ids), CHUNK):
+            some = list(ids[start : start + CHUNK])
+            await anyio.to_thread.run_sync(self._shared.remove, some, limiter=self._threads)
+        self._settle_soon()
 
     async def search(
         self, vectors: Floats, k: int, *, exclude: AbstractSet[int] = frozenset(), exact: bool = False
     ) -> Sequence[Hits]:
         asked = self._checked(vectors)
-        if k <= 0 or not self._places or not len(asked):
-            return [_NONE] * len(asked)
-        return await anyio.to_thread.run_sync(self._search, asked, k, exclude, exact, limiter=self._threads)
+        if k <= 0 or not self.size or not len(asked):
+            return [NONE] * len(asked)
+        found = await anyio.to_thread.run_sync(self._search, asked, k, exclude, exact, limiter=self._threads)
+        self._settle_soon()
+        return found
 
     def _search(self, vectors: Floats, k: int, exclude: AbstractSet[int], exact: bool) -> list[Hits]:
-        with self._lock:
-            if exact or self._graph is None:
-                return self._compare_all(vectors, k, exclude)
-            return [self._walk(vector, k, exclude) for vector in vectors]
+        return [self._nearest(vector, k, exclude, exact) for vector in vectors]
 
-    def _compare_all(self, vectors: Floats, k: int, exclude: AbstractSet[int]) -> list[Hits]:
-        n = len(self._places)
-        scores = vectors @ self._matrix[:n].T
-        barred = [place for place in map(self._places.get, exclude) if place is not None]
-        scores[:, barred] = -np.inf
-        wanted = min(k, n - len(barred))
-        return [self._best(self._ids[:n], row, wanted) for row in scores]
-
-    def _best(self, ids: Ints, scores: Floats, wanted: int) -> Hits:
-        if wanted <= 0:
-            return _NONE
-        if wanted < len(scores):
-            # What ties with the last of the best must be in, or equal scores would come in an order of chance.
-            least = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
-            some = np.flatnonzero(scores >= least - TIE)
-        else:
-            some = np.flatnonzero(scores > -np.inf)
-        order = np.lexsort((-ids[some], -np.round(scores[some] / TIE)))[:wanted]
-        return Hits(ids[some][order], scores[some][order])
-
-    def _walk(self, vector: Floats, k: int, exclude: AbstractSet[int]) -> Hits:
-        """The graph has no filter: ask for more than wanted until enough is left."""
-        n = len(self._places)
-        barred = sum(i in self._places for i in exclude) if len(exclude) < n else n
-        wanted, asked = min(k, n), min(k + 32, n)
-        while True:
-            self._graph.expansion_search = max(128, asked + asked // 4)
-            found = np.asarray(self._graph.search(vector, asked, threads=1).keys, np.int64)
-            kept = np.array([i for i in found.tolist() if i not in exclude and i in self._places], np.int64)
-            if len(kept) >= min(wanted, n - barred) or asked >= n:
+    def _nearest(self, query: Floats, k: int, exclude: AbstractSet[int], exact: bool) -> Hits:
+        hits = NONE
+        for attempt in range(_ATTEMPTS):
+            view = self._shared.view()
+            barred = _places(view.tiles.places, exclude)
+            count = min(k, len(view.tiles.places)) + SPARE
+            found = None if exact or attempt else view.probe(query, count, barred)
+            if found is None:
+                found = view.compare_all(query, count, barred)
+            ids, rows, writes = self._shared.again(view, found)
+            if exclude:
+                kept = np.array([i not in exclude for i in ids.tolist()], np.bool_)
+                ids, rows = ids[kept], rows[kept]
+            hits = ranked(ids, rows @ query, k)
+            if len(hits.ids) >= min(k, self.size - len(barred)) and (not exact or writes <= JOURNAL):
                 break
-            if asked >= k + barred + 32:
-                return self._compare_all(vector[None], k, exclude)[0]
-            asked = min(asked * 4, k + barred + 32, n)
-        places = [self._places[i] for i in kept.tolist()]
-        # Scores from the vectors themselves: the graph keeps them with half the precision.
-        return self._best(kept, self._matrix[places] @ vector, min(wanted, len(kept)))
+        self._settling.observe(query, k, hits, exact)
+        return hits
 
     def vectors(self, ids: Sequence[int]) -> tuple[Floats, NDArray[np.bool_]]:
-        with self._lock:
-            places = np.array([self._places.get(i, -1) for i in ids], np.int64)
+        with self._shared.lock:
+            tiles = self._shared.tiles
+            places = np.array([tiles.places.get(i, -1) for i in ids], np.int64)
             known = places >= 0
             found = np.zeros((len(ids), self._dimensions), np.float32)
-            found[known] = self._matrix[places[known]]
+            found[known] = flat(tiles.rows)[places[known]]
         return found, known
 
+    def _settle_soon(self) -> None:
+        if self._task is None and not self._closed and self._settling.due():
+            self._task = asyncio.create_task(self._settle(), name="vectors.settle")
+
+    async def _settle(self) -> None:
+        try:
+            while self._settling.due():
+                steps = self._settling.steps()
+                while await anyio.to_thread.run_sync(next, steps, False, limiter=self._threads):
+                    pass
+        except Exception:
+            # What was served before serves on, slower at worst.
+            _log.exception("vector index not rebuilt", size=self.size)
+            self._settling.give_up()
+        finally:
+            self._task = None
+
+    async def settled(self) -> None:
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
     async def close(self) -> None:
-        with self._lock:
-            self._graph, self._places = None, {}
-            self._matrix, self._ids = np.zeros((0, self._dimensions), np.float32), np.zeros(0, np.int64)
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await self.settled()
+        self._shared.clear()
+
+
+def _places(places: dict[int, int], ids: AbstractSet[int]) -> Ints:
+    return np.array([place for place in map(places.get, ids) if place is not None], np.int64)
