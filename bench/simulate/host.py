@@ -2,8 +2,9 @@
 the gateway in front, their workers beside; on a stepped clock and embedded engines.
 
 What differs from a served one, and why: no ffmpeg (videos are rows, see `publishing.py`), no janitors and no search
-index (nobody searches), passwords hash cheaply, access tokens live for the whole run, and deadlines are long, so that a
-busy machine gives the same feed as an idle one.
+index (nobody searches), no re-ranking in the background (the next page does it, as it does in a served one that is
+asked at once), passwords hash cheaply, access tokens live for the whole run, and deadlines are long: so a busy machine
+gives the same feed as an idle one.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ CALM_TURNS = 5
 ARCHIVE = "feed.archive"
 IDLE = (
     *("media.verify", "media.janitor", "media.transcode", "feed.search", "feed.search.popularity", "feed.prune"),
+    "feed.refresh",
     *("graph.prune", "rank.prune", "graph.accounts.upkeep"),
 )
 OUTBOXES = {"graph": graph_outbox, "media": media_outbox, "feed": feed_outbox}

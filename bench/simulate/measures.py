@@ -14,7 +14,7 @@ AFTER = (0, 10, 20, 50)
 WINDOW = 10
 """Views, from a number of watches on, over which a share is taken."""
 FOUND = 2.0
-"""A video has grown when it was served this many times its guarantee."""
+"""A video was found when it was served this many times as often as new videos are on average."""
 Json = dict[str, Any]
 
 
@@ -139,18 +139,18 @@ def _new(plan: Plan, views: Sequence[View], guarantee: int) -> Json:
         "got_guarantee": round(sum(count >= can for count in got.values()) / len(new), 4),
         "got_any": round(sum(count > 0 for count in got.values()) / len(new), 4),
         "share_of_impressions": round(sum(got.values()) / max(1, len(views)), 4),
-        "unknown_good": {"videos": len(good), **_grown(good, served, can)},
-        "unknown_other": {"videos": len(other), **_grown(other, served, can)},
+        "unknown_good": _grown([got[clip.number] for clip in good], mean(got.values())),
+        "unknown_other": _grown([got[clip.number] for clip in other], mean(got.values())),
     }
 
 
-def _grown(clips: Sequence[Any], served: Counter[int], can: int) -> Json:
-    if not clips:
-        return {}
-    counts = [served[clip.number] for clip in clips]
+def _grown(counts: Sequence[int], usual: float) -> Json:
+    if not counts:
+        return {"videos": 0}
     return {
+        "videos": len(counts),
         "impressions_mean": round(mean(counts), 2),
-        "found": round(sum(count >= FOUND * max(1, can) for count in counts) / len(counts), 4),
+        "found": round(sum(count >= FOUND * usual > 0 for count in counts) / len(counts), 4),
     }
 
 

@@ -12,8 +12,8 @@ VIDEOS_A_CREATOR = 8
 UNKNOWN_SHARE = 0.5
 """Of the new videos: by creators who publish for the first time."""
 FOLLOWED_AT_FIRST = 3
-GOOD = 1.0
-"""Quality from which a video is a good one: about one in six."""
+GOOD = 0.7
+"""Quality from which a video is a good one: about one in four."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ class Person:
     later: Taste
     """What they like after the change: no hashtag in common."""
     follows: tuple[int, ...]
-    """Creators followed from the start: two of the taste if there are so many, the rest anybody."""
+    """Creators followed from the start in the world of `FollowingOnly`, which shows nothing without: two of the taste
+    if there are so many, the rest anybody. Everywhere else people come as strangers."""
 
 
 @dataclass(frozen=True, slots=True)

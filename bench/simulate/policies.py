@@ -45,7 +45,7 @@ class _Rival:
         self.clips: list[Clip] = []
         self.shown: defaultdict[int, set[int]] = defaultdict(set)
         self.finished: Counter[int] = Counter()
-        self.follows = {person.number: set(person.follows) for person in plan.people}
+        self.follows: defaultdict[int, set[int]] = defaultdict(set)
 
     async def publish(self, clip: Clip) -> None:
         self.clips.append(clip)
@@ -87,7 +87,12 @@ class MostPopular(_Rival):
 
 
 class FollowingOnly(_Rival):
-    """The newest of the creators that the person follows; their feed may end."""
+    """The newest of the creators that the person follows; their feed may end. Here people come with three follows, or
+    it would show nothing."""
+
+    def __init__(self, plan: Plan, seed: int) -> None:
+        super().__init__(plan, seed)
+        self.follows.update({person.number: set(person.follows) for person in plan.people})
 
     def choose(self, person: Person, left: Sequence[Clip], size: int) -> Sequence[Clip]:
         mine = [clip for clip in left if clip.creator in self.follows[person.number]]
