@@ -129,6 +129,12 @@ class FeedSettings(BaseSettings):
     trending_share: float = Field(default=4, ge=0)
     trending_newcomer: float = Field(default=1, gt=0)
     """Whole views that each public video begins with at its publication."""
+    trending_grown_account_hours: float = Field(default=72, ge=0)
+    """From this age on what an account does counts whole; before, by the square of its age, and the rest as a
+    newcomer's; 0: always whole."""
+    trending_newcomers: float = Field(default=5, ge=0)
+    """Whole views by newcomers that a video is credited with at most within a quarter of an hour, beside as many as
+    established accounts gave it."""
     trending_entries: int = Field(default=1000, ge=10)
     """Length of the list."""
     trending_refresh_s: float = Field(default=2, ge=0)

@@ -33,8 +33,8 @@ class RankSettings(BaseSettings):
     """A wide-row store forgets what a viewer did longer ago."""
 
     grown_account_hours: float = Field(default=72, ge=0)
-    """From this age on an account's watches, likes and shares count whole in popular lists and trials; before, by its
-    age; 0: always."""
+    """From this age on an account's watches, likes and shares count whole in popular lists and trials; before, by the
+    square of its age; 0: always."""
     newcomers_allowance: float = Field(default=20, ge=0)
     """Watches of one young video by new accounts that its trial counts at most, beside as many as established ones'."""
 

@@ -11,13 +11,14 @@ from svc_kit.ids import created_ms
 
 
 def trust(account_id: int, at_ms: int, grown_ms: int) -> float:
-    """0 to 1: how much of what an account did at a moment counts as done by an established one. Grows evenly with its
-    age until `grown_ms`; nothing for nobody (0)."""
+    """0 to 1: how much of what an account did at a moment counts as done by an established one. Grows with the square
+    of its age until `grown_ms`: a thousand accounts of an hour ago must not add up to one of them. Nothing for nobody
+    (0)."""
     if account_id <= 0:
         return 0.0
     if grown_ms <= 0:
         return 1.0
-    return min(max((at_ms - created_ms(account_id)) / grown_ms, 0.0), 1.0)
+    return min(max((at_ms - created_ms(account_id)) / grown_ms, 0.0), 1.0) ** 2
 
 
 def damped(trusted: float, fresh: float, allowance: float) -> float:

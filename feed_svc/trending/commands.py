@@ -76,7 +76,7 @@ class TrendingCommands:
     async def _count(self, tx: TrendingTx, acts: Sequence[Act], first: int) -> None:
         held = dict(await tx.acts([act.entity for act in acts]))
         changed: dict[str, Act] = {}
-        sums: dict[tuple[int, int], list[int]] = defaultdict(lambda: [0, 0])
+        sums: dict[tuple[int, int], list[int]] = defaultdict(lambda: [0, 0, 0])
         for act in acts:
             before = held.get(act.entity)
             if before is not None and before.version >= act.version:
@@ -87,9 +87,9 @@ class TrendingCommands:
             held[act.entity] = changed[act.entity] = act
         await tx.put_acts(list(changed.values()))
         by_video: dict[int, list[Bucket]] = defaultdict(list)
-        for (video_id, bucket), (views, weight) in sorted(sums.items()):
-            if views or weight:
-                by_video[video_id].append(Bucket(bucket, views, weight))
+        for (video_id, bucket), added in sorted(sums.items()):
+            if any(added):
+                by_video[video_id].append(Bucket(bucket, *added))
         for video_id, changes in by_video.items():
             await tx.add(video_id, changes)
 
@@ -154,3 +154,4 @@ def _add(sums: dict[tuple[int, int], list[int]], act: Act, sign: int) -> None:
     total = sums[act.video_id, act.bucket]
     total[0] += sign * act.views
     total[1] += sign * act.weight_milli
+    total[2] += sign * act.fresh_milli

@@ -11,6 +11,7 @@ from feed_svc.trending.store import Act, Bucket, TrendingVideo
 from reelgraph.events.v1.event_pb2 import Event
 from reelgraph.events.v1.video_pb2 import VideoFacts
 from reelgraph.events.v1.watch_pb2 import WatchRecorded
+from svc_kit.trust import damped, trust
 
 BUCKET_MS = 15 * 60_000
 HOUR_MS = 3_600_000
@@ -29,6 +30,9 @@ class Weights:
     newcomer: float
     half_life_ms: float
     window_ms: int
+    grown_ms: int
+    newcomers: float
+    """Of new accounts, within one bucket of one video, beside as much as established ones did."""
 
     @classmethod
     def of(cls, settings: FeedSettings) -> Weights:
@@ -41,6 +45,8 @@ class Weights:
             settings.trending_newcomer,
             settings.trending_half_life_hours * HOUR_MS,
             settings.trending_window_hours * HOUR_MS,
+            int(settings.trending_grown_account_hours * HOUR_MS),
+            settings.trending_newcomers,
         )
 
 
@@ -66,17 +72,20 @@ def act_of(event: Event, weights: Weights) -> Act | None:
             return _watch(event, event.watch_recorded, weights)
         case "engagement_video_liked":
             liked = event.engagement_video_liked
-            return _act(event, liked.video_id, weights.like if liked.user_id != liked.author_id else 0)
+            worth = weights.like if liked.user_id != liked.author_id else 0
+            return _act(event, liked.video_id, worth, _trust(event, liked.user_id, weights))
         case "engagement_video_unliked":
             return _act(event, event.engagement_video_unliked.video_id, 0)
         case "engagement_comment_added":
             added = event.engagement_comment_added
-            return _act(event, added.video_id, weights.comment if added.author_id != added.video_author_id else 0)
+            worth = weights.comment if added.author_id != added.video_author_id else 0
+            return _act(event, added.video_id, worth, _trust(event, added.author_id, weights))
         case "engagement_comment_deleted":
             return _act(event, event.engagement_comment_deleted.video_id, 0)
         case "engagement_video_shared":
             shared = event.engagement_video_shared
-            return _act(event, shared.video_id, weights.share if shared.user_id != shared.author_id else 0)
+            worth = weights.share if shared.user_id != shared.author_id else 0
+            return _act(event, shared.video_id, worth, _trust(event, shared.user_id, weights))
     return None
 
 
@@ -84,12 +93,23 @@ def _watch(event: Event, watch: WatchRecorded, weights: Weights) -> Act | None:
     if watch.user_id == watch.author_id:
         return None
     worth = 0.0 if watch.skipped else view_worth(watch.watched_ms, watch.duration_ms, weights.full_view_s)
-    return _act(event, watch.video_id, worth, views=1)
+    return _act(event, watch.video_id, worth, _trust(event, watch.user_id, weights), views=1)
 
 
-def _act(event: Event, video_id: int, worth: float, views: int = 0) -> Act:
+def _trust(event: Event, account_id: int, weights: Weights) -> float:
+    return trust(account_id, event.occurred_at.ToMilliseconds(), weights.grown_ms)
+
+
+def _act(event: Event, video_id: int, worth: float, trusted: float = 1.0, views: int = 0) -> Act:
     bucket = bucket_of(event.occurred_at.ToMilliseconds())
-    return Act(event.entity, event.entity_version, video_id, bucket, views, round(worth * MILLI))
+    whole, weight = round(worth * MILLI), round(worth * trusted * MILLI)
+    return Act(event.entity, event.entity_version, video_id, bucket, views, weight, whole - weight)
+
+
+def bucket_worth(bucket: Bucket, weights: Weights) -> float:
+    """What was done within one bucket, in whole views. A burst of new accounts counts no more than
+    `weights.newcomers` and as much as established ones did meanwhile."""
+    return damped(max(bucket.weight_milli, 0) / MILLI, max(bucket.fresh_milli, 0) / MILLI, weights.newcomers)
 
 
 def video_of(event: Event) -> TrendingVideo | None:
@@ -115,7 +135,8 @@ def rank_of(published_at_ms: int, buckets: Sequence[Bucket], weights: Weights) -
     Two ranks compare alike at any time, so nothing has to be computed again while time passes."""
     half_life = weights.half_life_ms
     terms = [(published_at_ms / half_life, weights.newcomer)]
-    terms += [(b.bucket * BUCKET_MS / half_life, b.weight_milli / MILLI) for b in buckets if b.weight_milli > 0]
+    worths = ((b, bucket_worth(b, weights)) for b in buckets)
+    terms += [(b.bucket * BUCKET_MS / half_life, worth) for b, worth in worths if worth > 0]
     latest = max(moment for moment, _ in terms)
     return latest + math.log2(sum(worth * math.exp2(moment - latest) for moment, worth in terms))
 

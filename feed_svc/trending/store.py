@@ -33,7 +33,9 @@ class Act:
     """The time it counts at, in units of `BUCKET_MS` since 1970-01-01 UTC."""
     views: int = 0
     weight_milli: int = 0
-    """Thousandths of a whole view."""
+    """Thousandths of a whole view, as far as an established account did it."""
+    fresh_milli: int = 0
+    """The rest of its worth: as far as the account is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Bucket:
     bucket: int
     views: int
     weight_milli: int
+    fresh_milli: int = 0
+    """As in `Act`."""
 
 
 @dataclass(frozen=True, slots=True)

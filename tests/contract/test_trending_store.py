@@ -68,7 +68,7 @@ async def test_a_lower_version_changes_nothing_and_a_change_keeps_the_rank(store
 
 
 async def test_acts_are_kept_by_entity(store: TrendingStore) -> None:
-    first, other = Act("like:1:2", 1, 2, 100, 0, 2000), Act("watch:1:x", 1, 2, 101, 1, 340)
+    first, other = Act("like:1:2", 1, 2, 100, 0, 2000), Act("watch:1:x", 1, 2, 101, 1, 340, 90)
     async with store.begin(JOB) as tx:
         assert await tx.acts(["like:1:2"]) == {}
         await tx.put_acts([first, other])
@@ -80,20 +80,20 @@ async def test_acts_are_kept_by_entity(store: TrendingStore) -> None:
 
 async def test_buckets_add_up_and_are_read_from_a_time_on(store: TrendingStore) -> None:
     async with store.begin(JOB) as tx:
-        await tx.add(1, [Bucket(10, 2, 500), Bucket(11, 1, 100)])
+        await tx.add(1, [Bucket(10, 2, 500), Bucket(11, 1, 100, 7)])
         await tx.add(2, [Bucket(10, 1, 1)])
     async with store.begin(JOB) as tx:
-        await tx.add(1, [Bucket(11, 3, -50)])
-        assert dict(await tx.buckets([1, 2, 3], 11)) == {1: [Bucket(11, 4, 50)]}
-        assert dict(await tx.buckets([1], 0)) == {1: [Bucket(10, 2, 500), Bucket(11, 4, 50)]}
+        await tx.add(1, [Bucket(11, 3, -50, 5)])
+        assert dict(await tx.buckets([1, 2, 3], 11)) == {1: [Bucket(11, 4, 50, 12)]}
+        assert dict(await tx.buckets([1], 0)) == {1: [Bucket(10, 2, 500), Bucket(11, 4, 50, 12)]}
 
 
 async def test_a_recount_makes_buckets_agree_with_the_acts(store: TrendingStore) -> None:
     async with store.begin(JOB) as tx:
         await tx.add(1, [Bucket(10, 9, 9), Bucket(20, 7, 7), Bucket(22, 1, 1)])
-        await tx.put_acts([Act("a", 1, 1, 20, 1, 300), Act("b", 1, 1, 20, 1, 200), Act("c", 1, 1, 21, 0, 50)])
+        await tx.put_acts([Act("a", 1, 1, 20, 1, 300, 40), Act("b", 1, 1, 20, 1, 200), Act("c", 1, 1, 21, 0, 50, 2)])
         await tx.recount([1], 20)
-        assert dict(await tx.buckets([1], 0)) == {1: [Bucket(10, 9, 9), Bucket(20, 2, 500), Bucket(21, 0, 50)]}
+        assert dict(await tx.buckets([1], 0)) == {1: [Bucket(10, 9, 9), Bucket(20, 2, 500, 40), Bucket(21, 0, 50, 2)]}
 
 
 async def test_views_of_a_time_come_most_viewed_first_without_the_unviewed(store: TrendingStore) -> None:

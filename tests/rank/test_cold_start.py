@@ -1,4 +1,4 @@
-"""Who is offered where little is known: young videos on trial, and viewers of whom nothing is known but where they are."""
+"""Who is offered where little is known: young videos on trial, and viewers known by their surroundings alone."""
 
 from __future__ import annotations
 

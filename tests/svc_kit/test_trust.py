@@ -22,8 +22,8 @@ def test_trust_grows_with_the_age_that_the_id_tells() -> None:
     ages = [0, 1, 36, 72, 500]
     assert [trust(account(hours * HOUR, now), now, 72 * HOUR) for hours in ages] == [
         0,
-        pytest.approx(1 / 72),
-        0.5,
+        pytest.approx(72**-2),
+        0.25,
         1,
         1,
     ]

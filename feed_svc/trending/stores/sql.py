@@ -22,6 +22,8 @@ T = TypeVar("T")
 PARAMETERS = 500
 """Databases limit how many a statement may have."""
 ROWS = 80
+SUMS = ("views", "weight_milli", "fresh_milli")
+"""What acts add to a bucket."""
 
 
 class SqlTrendingTx(SqlTx):
@@ -64,7 +66,7 @@ class SqlTrendingTx(SqlTx):
         t, v = trending_buckets, trending_views
 
         def added(new: Any) -> Mapping[str, Any]:
-            return {"views": t.c.views + new.views, "weight_milli": t.c.weight_milli + new.weight_milli}
+            return {name: t.c[name] + new[name] for name in SUMS}
 
         for some in _parts(changes, ROWS):
             rows = [_bucket_row(video_id, bucket) for bucket in some]
@@ -83,19 +85,20 @@ class SqlTrendingTx(SqlTx):
         for ids in _parts(video_ids):
             query = select(t).where(t.c.video_id.in_(ids), t.c.bucket >= since).order_by(t.c.video_id, t.c.bucket)
             for row in await self.connection.execute(query):
-                found[row.video_id].append(Bucket(row.bucket, row.views, row.weight_milli))
+                found[row.video_id].append(Bucket(row.bucket, row.views, row.weight_milli, row.fresh_milli))
         return found
 
     async def recount(self, video_ids: Sequence[int], since: int) -> None:
         a, b = trending_acts, trending_buckets
         for ids in _parts(video_ids):
-            sums = func.sum(a.c.views).label("views"), func.sum(a.c.weight_milli).label("weight_milli")
+            sums = (func.sum(a.c[name]).label(name) for name in SUMS)
             query = select(a.c.video_id, a.c.bucket, *sums).where(a.c.video_id.in_(ids), a.c.bucket >= since)
             rows = (await self.connection.execute(query.group_by(a.c.video_id, a.c.bucket))).all()
             await self.connection.execute(delete(b).where(b.c.video_id.in_(ids), b.c.bucket >= since))
             for some in _parts(rows, ROWS):
                 values = [
-                    _bucket_row(row.video_id, Bucket(row.bucket, int(row.views), int(row.weight_milli))) for row in some
+                    _bucket_row(row.video_id, Bucket(row.bucket, *(int(getattr(row, name)) for name in SUMS)))
+                    for row in some
                 ]
                 await self.connection.execute(b.insert(), values)
 
@@ -205,6 +208,7 @@ def _bucket_row(video_id: int, bucket: Bucket) -> dict[str, int]:
         "bucket": bucket.bucket,
         "views": bucket.views,
         "weight_milli": bucket.weight_milli,
+        "fresh_milli": bucket.fresh_milli,
     }
 
 

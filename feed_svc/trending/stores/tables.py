@@ -39,6 +39,7 @@ trending_acts = Table(
     Column("bucket", BigInteger, nullable=False),
     Column("views", BigInteger, nullable=False),
     Column("weight_milli", BigInteger, nullable=False),
+    Column("fresh_milli", BigInteger, nullable=False, server_default="0"),
 )
 Index("trending_acts_by_bucket", trending_acts.c.bucket)
 Index("trending_acts_of_video", trending_acts.c.video_id, trending_acts.c.bucket)
@@ -50,5 +51,6 @@ trending_buckets = Table(
     Column("bucket", BigInteger, primary_key=True, autoincrement=False),
     Column("views", BigInteger, nullable=False),
     Column("weight_milli", BigInteger, nullable=False),
+    Column("fresh_milli", BigInteger, nullable=False, server_default="0"),
 )
 Index("trending_buckets_by_bucket", trending_buckets.c.bucket, trending_buckets.c.video_id)

@@ -7,14 +7,20 @@ import pytest
 from feed_svc.settings import FeedSettings
 from feed_svc.trending.scoring import (
     BUCKET_MS,
+    HOUR_MS,
     Weights,
+    act_of,
     bucket_of,
+    bucket_worth,
     rank_of,
     score_at,
     view_worth,
     viral_among,
 )
-from feed_svc.trending.store import Bucket
+from feed_svc.trending.store import Act, Bucket
+from reelgraph.events.v1.engagement_pb2 import EngagementVideoLiked
+from reelgraph.events.v1.event_pb2 import Event
+from svc_kit.ids import EPOCH_MS
 
 WEIGHTS = Weights.of(FeedSettings())
 NOW = 1_800_000_000_000
@@ -63,6 +69,44 @@ def test_ranks_of_far_apart_times_neither_overflow_nor_vanish() -> None:
 
 def test_what_was_taken_back_beyond_zero_counts_nothing() -> None:
     assert rank_of(NOW, [Bucket(bucket_of(NOW), 0, -5000)], WEIGHTS) == rank_of(NOW, [], WEIGHTS)
+
+
+def account(age_ms: int, number: int = 0) -> int:
+    return ((NOW - age_ms - EPOCH_MS) << 22) + number
+
+
+def liked(user_id: int, video_id: int = 1) -> Act:
+    body = EngagementVideoLiked(user_id=user_id, video_id=video_id, author_id=9)
+    event = Event(entity=f"like:{user_id}:{video_id}", entity_version=1, engagement_video_liked=body)
+    event.occurred_at.FromMilliseconds(NOW)
+    act = act_of(event, WEIGHTS)
+    assert act is not None
+    return act
+
+
+def worth_of(acts: list[Act]) -> float:
+    bucket = Bucket(bucket_of(NOW), 0, sum(a.weight_milli for a in acts), sum(a.fresh_milli for a in acts))
+    return bucket_worth(bucket, WEIGHTS)
+
+
+def test_a_like_of_an_established_account_counts_whole_and_the_age_is_in_the_id() -> None:
+    assert (liked(account(90 * HOUR_MS)).weight_milli, liked(account(90 * HOUR_MS)).fresh_milli) == (2000, 0)
+    assert (liked(account(0)).weight_milli, liked(account(0)).fresh_milli) == (0, 2000)
+    assert (liked(account(36 * HOUR_MS)).weight_milli, liked(account(36 * HOUR_MS)).fresh_milli) == (500, 1500)
+
+
+def test_a_burst_of_accounts_of_an_hour_ago_is_worth_less_than_a_few_established_ones() -> None:
+    burst = [liked(account(HOUR_MS, n)) for n in range(1000)]
+    established = [liked(account(90 * HOUR_MS, n)) for n in range(40)]
+    alone, few, together = worth_of(burst), worth_of(established), worth_of([*established, *burst])
+    assert alone < 1.2 * WEIGHTS.newcomers < few == 80
+    assert few < together < 2.1 * few
+
+
+def test_on_a_platform_where_all_are_new_more_likes_still_come_first() -> None:
+    worths = [worth_of([liked(account(0, n)) for n in range(count)]) for count in (0, 1, 2, 5, 20, 100)]
+    assert worths == sorted(set(worths))
+    assert worths[1] > 0.7 * 2
 
 
 def test_viral_is_over_the_setting_or_in_the_top_share_of_enough_videos() -> None:

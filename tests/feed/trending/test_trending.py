@@ -10,8 +10,10 @@ from sqlalchemy import text
 from feed_svc.trending.commands import TOPICS
 from feed_svc.trending.worker import GROUP
 from reelgraph.events.v1.event_pb2 import Event
+from svc_kit.clock import now_ms
 from svc_kit.db import connect
 from svc_kit.errors import AppError, Reason
+from svc_kit.ids import EPOCH_MS
 from tests.feed.trending.conftest import World, open_world
 from tests.support.cache import keys
 from tests.support.feed_peers import PRIVATE
@@ -69,6 +71,24 @@ async def test_what_authors_do_with_their_own_counts_nothing(world: World) -> No
     world.like(100, 2)
     await world.settle()
     assert await world.top() == [1, 2]
+
+
+async def test_a_burst_of_accounts_of_an_hour_ago_does_not_trend(world: World) -> None:
+    publish(world, 1, 2)
+    created = now_ms(world.clock) - 3_600_000 - EPOCH_MS
+    fresh = [(created << 22) + n for n in range(60)]
+    for account in fresh:
+        world.watch(account, 1, 10_000)
+        world.like(account, 1)
+    for viewer in range(10, 16):
+        world.watch(viewer, 2, 10_000)
+        world.like(viewer, 2)
+    await world.settle()
+    assert await world.top() == [2, 1]
+    for account in fresh:
+        world.unlike(account, 1)
+    await world.settle()
+    assert await world.top() == [2, 1]
 
 
 async def test_a_like_taken_back_takes_off_exactly_what_it_added(world: World) -> None:
