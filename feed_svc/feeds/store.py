@@ -111,6 +111,8 @@ class ViewerContext:
     local_hour: int
     value_weights: Mapping[str, float] = field(default_factory=dict)
     """Of the value formula, where an experiment changes them."""
+    model_version: str = ""
+    """That found the candidates and is to rank them, so that one version makes a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,8 @@ class Candidate:
     trial: Trial | None = None
     signal: str = ""
     """What speaks most for it within its source: interest, language, region, hour, device, popular, fresh; or empty."""
+    model_version: str = ""
+    """That found it; empty where none did."""
 
 
 @dataclass(frozen=True, slots=True)

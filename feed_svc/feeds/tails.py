@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from feed_svc.feeds.first_videos import lifted, tell_apart
@@ -165,6 +165,8 @@ class TailBuilder:
             self._settings.source_deadline_ms / 1000,
         )
         candidates = list(gathered.candidates)
+        found_by = next((c.model_version for c in candidates if c.model_version), "")
+        context = replace(context, model_version=found_by)
         taste = taste_of(context.recent, context.interests)
         work = _Work(request, context, taste, gathered.failed, len(candidates), tuning)
         tail = await self._finish(work, await self._unseen(request, candidates, own=False))

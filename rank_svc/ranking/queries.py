@@ -57,14 +57,16 @@ class RankingQueries:
         ids: Sequence[int],
         followed: Sequence[bool],
         weights: Mapping[str, float] | None = None,
+        version: str = "",
     ) -> Ranked:
-        """Scores of videos for a viewer. `followed`: by candidate, or empty. `weights`: see `value.weighted`. A video
-        of which nothing is known gets the prior. Raises UNAVAILABLE when features can't be read or the model fails."""
+        """Scores of videos for a viewer. `followed`: by candidate, or empty. `weights`: see `value.weighted`.
+        `version`: of the retrieval that found them; another one answers where it is not held. A video of which nothing
+        is known gets the prior. Raises UNAVAILABLE when features can't be read or the model fails."""
         settings = weighted(self._settings, weights or {})
         if followed and len(followed) != len(ids):
             raise invalid("followed", f"followed has {len(followed)} entries for {len(ids)} videos; one each, or none.")
         await self._ready()
-        taste = await self._tastes.of(viewer)
+        taste = await self._tastes.of(viewer, version)
         history = [made.video_id for made in taste.history]
         read = await self._features.read([*ids, *history])
         lengths = typical(await self._features.buckets())

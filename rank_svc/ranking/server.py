@@ -21,7 +21,8 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         self, request: ranking_pb2.RankCandidatesRequest, context: Any
     ) -> ranking_pb2.RankCandidatesResponse:
         ranked = await self._queries.rank(
-            viewer_of(request.viewer), request.video_ids, request.followed, dict(request.weights)
+            *(viewer_of(request.viewer), request.video_ids, request.followed, dict(request.weights)),
+            version=request.model_version,
         )
         predicted = {name: ranked.predictions.values[name].tolist() for name in _FIELDS}
         scores, affinity = ranked.scores.tolist(), ranked.affinity.tolist()

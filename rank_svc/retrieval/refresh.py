@@ -6,12 +6,14 @@ Rows, not events: every replica needs all of them, at every start, and the rows 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import anyio
 import numpy as np
 
 from rank_svc.features.history import loved
 from rank_svc.features.store import FeatureStore, Interaction, VideoState
+from rank_svc.retrieval.ages import EmbeddingAges, show_model
 from rank_svc.retrieval.replica import Replica, Serving
 from rank_svc.retrieval.store import Floats, VectorIndex
 from rank_svc.retrieval.taste import Tastes
@@ -30,6 +32,8 @@ VIEWERS_SINCE_MS = 7 * 24 * 3_600_000
 LOVED_KEPT = 30
 RETIRE_S = 60.0
 """A version that was replaced is kept this long for the calls that still use it."""
+AGAIN_S = 60.0
+"""A version that was refused is not loaded again sooner: it is what it was, and loading costs."""
 
 _log = log(__name__)
 
@@ -72,7 +76,9 @@ class Refresh:
         open_index: OpenIndex,
         clock: Clock,
         settings: RankSettings,
+        settle_s: float = 0,
     ) -> None:
+        """`settle_s`: how long a loaded version waits before it serves."""
         self._replica = replica
         self._tastes = tastes
         self._features = features
@@ -86,8 +92,12 @@ class Refresh:
         self._videos_at = 0
         self._viewers_at = now_ms(clock) - VIEWERS_SINCE_MS
         self._viewer_changes: dict[int, int] = {}
+        self._settle_s = settle_s
+        self._settled_at = 0.0
         self._recorded = ""
-        self._retired: list[tuple[float, Serving]] = []
+        self._not_before: dict[str, float] = {}
+        self._viewers_filled = False
+        self.ages = EmbeddingAges(clock)
         self.refused = ""
         """Why the version that should serve does not; empty when it does."""
 
@@ -117,13 +127,23 @@ class Refresh:
                 return count
 
     async def _apply(self, states: Sequence[VideoState]) -> None:
-        cards, serving = self._replica.cards, self._replica.serving
+        cards = self._replica.cards
         gone = [s.facts.video_id for s in states if not s.servable and s.facts.video_id in cards]
         for video_id in gone:
             cards.drop(video_id)
-        await serving.videos.remove(gone)
         news = [s for s in states if s.servable and not _same(cards.get(s.facts.video_id), s)]
-        await _index(serving, news)
+        await self._replica.serving.videos.remove(gone)
+        await _index(self._replica.serving, news)
+        standby = self._replica.standby
+        if standby is not None:
+            await standby.videos.remove(gone)
+            try:
+                await _index(standby, news)
+            except ModelRefused as error:
+                self._refuse(standby.version, error)
+                self._drop_standby()
+        if self._filled:
+            self.ages.videos([(s, s.facts.video_id not in cards) for s in news])
         for state in news:
             cards.put(state)
 
@@ -139,7 +159,7 @@ class Refresh:
         while True:
             page = await self._features.changed_viewers(cursor, VIEWERS_PAGE)
             news = {i: at for at, i in page if self._viewer_changes.get(i) != at}
-            await self._take_viewers(list(news))
+            await self._take_viewers(news)
             self._viewer_changes |= news
             count += len(news)
             if page:
@@ -147,26 +167,38 @@ class Refresh:
                 self._viewers_at = max(self._viewers_at, cursor[0])
             if len(page) < VIEWERS_PAGE:
                 await self._evict()
+                self._viewers_filled = True
                 return count
 
-    async def _take_viewers(self, ids: Sequence[int]) -> None:
-        serving, loved_by = self._replica.serving, self._replica.loved
-        found = await self._tastes.many(serving, ids) if ids else {}
-        useful = {i: made for i, (_, history) in found.items() if (made := _loved(history))}
-        if useful:
-            rows = [found[i][0] for i in useful]
-            await serving.viewers.add(list(useful), _stack(rows))
+    async def _take_viewers(self, news: Mapping[int, int]) -> None:
+        """`news`: viewers, and when each changed."""
+        ids, loved_by = list(news), self._replica.loved
+        useful: dict[int, tuple[int, ...]] = {}
+        for place in self._places():
+            found = await self._tastes.many(place, ids) if ids else {}
+            useful = {i: made for i, (_, history) in found.items() if (made := _loved(history))}
+            if useful:
+                await place.viewers.add(list(useful), _stack([found[i][0] for i in useful]))
+            await place.viewers.remove([i for i in ids if i not in useful])
+            if place is self._replica.serving:
+                newest = {i: found[i][1][0].at_ms for i in useful}
+                self.ages.viewers(news, newest, first=not self._viewers_filled)
         for i in ids:
             loved_by.pop(i, None)
         loved_by |= useful
-        await serving.viewers.remove([i for i in ids if i not in useful])
+
+    def _places(self) -> list[Serving]:
+        replica = self._replica
+        return [replica.serving, *([replica.standby] if replica.standby else [])]
 
     async def _evict(self) -> None:
         loved_by = self._replica.loved
         excess = list(loved_by)[: max(len(loved_by) - self._settings.viewer_index_size, 0)]
         for i in excess:
             del loved_by[i]
-        await self._replica.serving.viewers.remove(excess)
+            self.ages.forget(i)
+        for place in self._places():
+            await place.viewers.remove(excess)
         oldest = self._viewers_at - int(self._settings.refresh_overlap_s * 1000)
         self._viewer_changes = {i: at for i, at in self._viewer_changes.items() if at >= oldest}
 
@@ -179,42 +211,92 @@ class Refresh:
     async def _follow_model(self) -> bool:
         await self._retire()
         serving = self._replica.serving
+        wanted = ""
         try:
             wanted = await self._models.wanted()
-            if wanted != serving.version:
-                await self._switch(await self._models.load(wanted))
-            self.refused = ""
+            await self._prepare(wanted)
         except (ModelRefused, AppError) as error:
             if not _is_expected(error):
                 raise
-            if str(error) != self.refused:
-                _log.error("model refused, the old version serves on", serving=serving.version, error=str(error))
-            self.refused = str(error)
-        version = self._replica.serving.version
-        if self._recorded != version:
-            await self._record_serving(version)
-            self._recorded = version
-        return self._replica.serving is not serving
+            self._refuse(wanted, error)
+        standby = self._replica.standby
+        if standby is not None and self._settled_at <= self._clock.monotonic():
+            self._switch(standby)
+        switched = self._replica.serving is not serving
+        await self._show(serving.version if switched else "")
+        return switched
 
-    async def _switch(self, scorer: Scorer) -> None:
+    async def _prepare(self, wanted: str) -> None:
+        """Hold the version that should serve next to the one that does."""
+        serving, standby = self._replica.serving, self._replica.standby
+        if standby is not None and standby.version != wanted:
+            self._drop_standby()
+        if wanted == serving.version:
+            self.refused = ""
+        elif self._replica.standby is None and self._not_before.get(wanted, 0.0) <= self._clock.monotonic():
+            self._replica.standby = await self._filled_with(await self._models.load(wanted))
+            self._settled_at = self._clock.monotonic() + self._settle_s
+            self.refused = ""
+            _log.info("model loaded", version=wanted, serving=serving.version, serves_in_s=self._settle_s)
+
+    def _refuse(self, version: str, error: Exception) -> None:
+        if isinstance(error, ModelRefused) and version:
+            self._not_before = {version: self._clock.monotonic() + AGAIN_S}
+        if str(error) != self.refused:
+            serving = self._replica.serving.version
+            _log.error("model refused, the old version serves on", serving=serving, error=str(error))
+        self.refused = str(error)
+
+    async def _filled_with(self, scorer: Scorer) -> Serving:
+        """A version with the vectors of all videos and viewers; nothing of it stays when it can't make them."""
         fresh = await _serving(scorer, self._open_index)
-        cards = self._replica.cards.all()
-        for start in range(0, len(cards), PAGE):
-            await _index(fresh, cards[start : start + PAGE])
-        viewers = list(self._replica.loved)
-        for start in range(0, len(viewers), VIEWERS_PAGE):
-            found = await self._tastes.many(fresh, viewers[start : start + VIEWERS_PAGE])
-            if found:
-                await fresh.viewers.add(list(found), _stack([vector for vector, _ in found.values()]))
-        old, self._replica.serving = self._replica.serving, fresh
-        self._retired.append((self._clock.monotonic(), old))
-        _log.info("model switched", version=fresh.version, previous=old.version, videos=len(cards))
+        try:
+            cards = self._replica.cards.all()
+            for start in range(0, len(cards), PAGE):
+                await _index(fresh, cards[start : start + PAGE])
+            viewers = list(self._replica.loved)
+            for start in range(0, len(viewers), VIEWERS_PAGE):
+                found = await self._tastes.many(fresh, viewers[start : start + VIEWERS_PAGE])
+                if found:
+                    await fresh.viewers.add(list(found), _stack([vector for vector, _ in found.values()]))
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await close_serving(fresh)
+            raise
+        return fresh
+
+    def _switch(self, fresh: Serving) -> None:
+        replica = self._replica
+        old, replica.serving, replica.standby = replica.serving, fresh, None
+        replica.retired.append((self._clock.monotonic(), old))
+        _log.info("model switched", version=fresh.version, previous=old.version, videos=len(replica.cards))
+
+    def _drop_standby(self) -> None:
+        """Another replica may have begun calls with it: it goes as one does that served."""
+        if self._replica.standby is not None:
+            self._replica.retired.append((self._clock.monotonic(), self._replica.standby))
+            self._replica.standby = None
+
+    async def _show(self, before: str) -> None:
+        info = self._replica.serving.scorer.info
+        show_model(info, now_ms(self._clock), refused=bool(self.refused), before=before)
+        if self._recorded != info.version:
+            await self._record_serving(info.version)
+            self._recorded = info.version
 
     async def _retire(self) -> None:
-        due = [old for at, old in self._retired if at + RETIRE_S <= self._clock.monotonic()]
-        self._retired = [(at, old) for at, old in self._retired if old not in due]
+        replica = self._replica
+        due = [old for at, old in replica.retired if at + RETIRE_S <= self._clock.monotonic()]
+        replica.retired = [(at, old) for at, old in replica.retired if old not in due]
         for old in due:
             await close_serving(old)
+
+
+async def close_replica(replica: Replica) -> None:
+    """Release every version that it holds."""
+    standby = [replica.standby] if replica.standby else []
+    for held in (replica.serving, *standby, *(old for _, old in replica.retired)):
+        await close_serving(held)
 
 
 async def close_serving(serving: Serving) -> None:

@@ -6,9 +6,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from prometheus_client import Counter
+
 from rank_svc.features.store import VideoState
 from rank_svc.retrieval.store import VectorIndex
 from rank_svc.scorers.store import Scorer
+
+_OTHER = Counter(
+    "reelgraph_rank_other_version_total", "Calls that named a model version which this replica does not hold"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +81,24 @@ class Replica:
 
     def __init__(self, serving: Serving) -> None:
         self.serving = serving
+        self.standby: Serving | None = None
+        """What serves next: held already for calls that began at a replica which switched before this one."""
+        self.retired: list[tuple[float, Serving]] = []
+        """(when by the monotonic clock, what served until then): held for calls that began with it."""
         self.cards = Cards()
         self.loved: dict[int, tuple[int, ...]] = {}
         """By viewer of the index, the videos they liked or finished, newest first; last active viewer last."""
+
+    def held(self, version: str) -> Serving:
+        """The version of this name, for a call that goes on with it; what serves when none is named or it is not here
+        (any more): the answer says which it was."""
+        if not version or version == self.serving.version:
+            return self.serving
+        for held in (self.standby, *(old for _, old in reversed(self.retired))):
+            if held is not None and held.version == version:
+                return held
+        _OTHER.inc()
+        return self.serving
 
     def loved_by(self, viewer_ids: Iterable[int]) -> Mapping[int, tuple[int, ...]]:
         """What these viewers liked or finished."""

@@ -65,9 +65,10 @@ class Tastes:
         self._histories = histories
         self._clock = clock
 
-    async def of(self, viewer: ViewerInput) -> Taste:
-        """The viewer now. When the stored history can't be read, by what the caller passed on alone."""
-        serving, now = self._replica.serving, now_ms(self._clock)
+    async def of(self, viewer: ViewerInput, version: str = "") -> Taste:
+        """The viewer now, under `version` where this replica holds it. When the stored history can't be read, by what
+        the caller passed on alone."""
+        serving, now = self._replica.held(version), now_ms(self._clock)
         stored, told = await self._stored(viewer.viewer_id)
         history = merge(viewer.recent, stored, limit=HISTORY)
         viewer = ViewerInput(

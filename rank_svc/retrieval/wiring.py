@@ -10,7 +10,7 @@ from rank_svc.features.wiring import Features
 from rank_svc.retrieval.pools import Pools
 from rank_svc.retrieval.probe import RecallProbe
 from rank_svc.retrieval.queries import RetrievalQueries
-from rank_svc.retrieval.refresh import OpenIndex, Refresh, close_serving, load_serving
+from rank_svc.retrieval.refresh import OpenIndex, Refresh, close_replica, load_serving
 from rank_svc.retrieval.replica import Replica
 from rank_svc.retrieval.server import RetrievalServicer
 from rank_svc.retrieval.store import VectorIndex
@@ -32,6 +32,8 @@ class Retrieval(Domain):
     pools: Pools
     embeddings: ServingEmbeddings
     refresh: Refresh
+    replica: Replica
+    probe: RecallProbe
 
 
 async def build_retrieval(context: RankContext, features: Features, models: Models) -> Retrieval:
@@ -39,11 +41,13 @@ async def build_retrieval(context: RankContext, features: Features, models: Mode
     clock, settings = context.platform.clock, context.settings
     open_index = _opener(context)
     replica = Replica(await load_serving(models.repository, models.packaged, open_index))
-    context.stack.push_async_callback(lambda: close_serving(replica.serving))
+    context.stack.push_async_callback(close_replica, replica)
     tastes = Tastes(replica, features.store, features.histories, clock)
     refresh = Refresh(
         *(replica, tastes, features.store, models.repository),
         *(models.commands.record_serving, open_index, clock, settings),
+        # Where one process serves, nobody has to be waited for.
+        settle_s=settings.model_settle_s if context.platform.leases_ids else 0,
     )
     pools = Pools(features.store, clock, settings)
     queries = RetrievalQueries(replica, tastes, pools, features.surroundings, refresh.ready, settings)
@@ -76,6 +80,8 @@ async def build_retrieval(context: RankContext, features: Features, models: Mode
         pools=pools,
         embeddings=ServingEmbeddings(replica, tastes),
         refresh=refresh,
+        replica=replica,
+        probe=probe,
     )
 
 

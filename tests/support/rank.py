@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -214,15 +214,17 @@ async def rank_bench(
     models_url: str = "",
     wide_url: str = "",
     db_url: str = "",
+    several: bool = False,
 ) -> AsyncIterator[RankBench]:
     """A served rank service whose jobs the test runs by hand. `models_url`, `wide_url`, `db_url`: else the folder's
-    own."""
+    own. `several`: other replicas may serve beside it."""
     install_model(folder, model)
     async with (
         test_platform(folder, models_url=models_url, wide_url=wide_url, db_url=db_url) as platform,
         AsyncExitStack() as stack,
     ):
         await create_tables(platform, "rank", metadata)
+        platform = replace(platform, leases_ids=several)
         service = await rank_svc.build.build(platform, stack, settings)
         async with platform.serve(service) as channel:
             assert isinstance(platform.clock, FakeClock)

@@ -120,6 +120,7 @@ class RpcRetrieval:
                 tuple(c.hashtags),
                 _trial(c.trial) if c.HasField("trial") else None,
                 CandidateSignal.Name(c.signal).removeprefix("CANDIDATE_SIGNAL_").lower() if c.signal else "",
+                answer.model_version,
             )
             for c in answer.candidates
         ]
@@ -135,7 +136,11 @@ class RpcRanker:
 
     async def rank(self, viewer: ViewerContext, video_ids: Sequence[int], followed: Sequence[bool]) -> Ranked:
         request = RankCandidatesRequest(
-            viewer=_context(viewer), video_ids=video_ids, followed=followed, weights=viewer.value_weights
+            viewer=_context(viewer),
+            video_ids=video_ids,
+            followed=followed,
+            weights=viewer.value_weights,
+            model_version=viewer.model_version,
         )
         answer = await self._peer.call(self._stub.RankCandidates, request, AS_SERVICE)
         return Ranked({c.video_id: c.score for c in answer.candidates}, answer.model_version)
