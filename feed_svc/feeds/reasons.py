@@ -62,6 +62,7 @@ def reason_for(
     """The strongest true reason of a video: its author is followed, a friend liked it, else what its best source says,
     as far as that is known to hold for this viewer. `hot_above`: what trending gives a video that nobody watched."""
     is_hot = video.heat > hot_above
+    is_young = is_young or video.trial is not None
     if video.source == AGAIN:
         return Reason(ReasonKind.WATCH_AGAIN)
     if followed:

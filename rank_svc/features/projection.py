@@ -129,6 +129,8 @@ def _deleted(batch: Batch, event: Event, body: Any) -> None:
 
 
 def _watched(batch: Batch, event: Event, body: Any) -> None:
+    if body.user_id and body.user_id == body.author_id:
+        return
     at, duration, watched = at_ms_of(event), max(body.duration_ms, 0), max(body.watched_ms, 0)
     ratio = min(watched / duration, 1.0) if duration else float(body.completed)
     stats = batch.changes.video(body.video_id)

@@ -159,3 +159,28 @@ async def test_what_is_popular_in_a_region_comes_first_there(bench: RankBench) -
     response = await bench.retrieve(french, quotas=quota(COLD_START=10))
 
     assert of(response, COLD) == [1, 2]
+
+
+async def test_authors_who_watch_their_own_change_nothing(bench: RankBench) -> None:
+    await bench.tell(bench.story.published(1), *(bench.story.watched(900, 1) for _ in range(5)))
+    await bench.tell(bench.story.watched(7, 1, 0.5))
+    await bench.refresh()
+
+    (candidate,) = (await bench.retrieve(ViewerContext())).candidates
+
+    assert (candidate.trial.watches, candidate.trial.completions) == (1, 0)
+
+
+async def test_what_is_watched_at_this_hour_of_day_comes_first(bench: RankBench) -> None:
+    await bench.tell(bench.story.published(1), bench.story.published(2))
+    await bench.tell(*(bench.story.watched(n, 1) for n in range(1, 5)))
+    bench.clock.advance(5 * 3600)
+    await bench.tell(*(bench.story.watched(n, 2) for n in range(11, 15)))
+    await bench.refresh()
+    hour = bench.clock.now().hour
+
+    async def first(local_hour: int) -> int:
+        response = await bench.retrieve(ViewerContext(local_hour=local_hour), quotas=quota(COLD_START=10))
+        return of(response, COLD)[0]
+
+    assert (await first(hour), await first(hour - 5)) == (2, 1)

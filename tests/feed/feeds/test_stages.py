@@ -143,11 +143,13 @@ def test_a_video_that_several_sources_offer_comes_before_those_of_one() -> None:
         (COLD_START, {"knows": True}, Reason(ReasonKind.FOR_YOUR_TASTE, hashtag="cats")),
         (NEW, {"young": True}, Reason(ReasonKind.NEW)),
         (RECENT, {"young": True}, Reason(ReasonKind.NEW)),
+        (COLD_START, {"trial": True}, Reason(ReasonKind.NEW)),
     ],
 )
 def test_a_reason_is_the_strongest_that_is_true(source: str, facts: dict[str, object], expected: Reason) -> None:
     video = Merged(5, 6, source=source, seed_video_id=9 if source == SIMILAR_VIDEO else 0, hashtags=("pets", "cats"))
     video.offered_by.add(source)
+    video.trial = Trial(3, 100, 1.0, 2.0, 0.3) if facts.get("trial") else None
     video.heat, video.signal = float(str(facts.get("heat", 0.0))), str(facts.get("signal", ""))
     acts = [Interaction(9, 6, 1, completed=True, hashtags=("cats",))] if facts.get("knows") else []
     reason = reason_for(
