@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-COLORS = {"platform": "#2f6fb3", "random": "#9aa5b1", "popularity": "#c98b2b", "following": "#6b9e5b"}
+COLORS = {"platform": "#2f6fb3", "random": "#9aa5b1", "popularity": "#c98b2b", "following": "#6b9e5b", "oracle": "#444"}
 Report = Mapping[str, Any]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bench.simulate.behaviour import Reaction
-from bench.simulate.plan import Clip, Person, Plan
+from bench.simulate.plan import Clip, Person, Plan, in_taste, match
 
 Seen = Sequence[tuple[Clip, Reaction]]
 
@@ -99,4 +99,31 @@ class FollowingOnly(_Rival):
         return mine[::-1][:size]
 
 
-RIVALS: dict[str, type[_Rival]] = {"random": AtRandom, "popularity": MostPopular, "following": FollowingOnly}
+class Oracle(_Rival):
+    """Knows the hidden tastes and qualities and shows the taste alone, the best first: no rival but the most that a
+    catalogue of this size holds for them. It knows of the change of taste, too, as no feed can."""
+
+    def __init__(self, plan: Plan, seed: int, watches: int) -> None:
+        super().__init__(plan, seed)
+        self.watches = watches
+        self.watched: Counter[int] = Counter()
+
+    def choose(self, person: Person, left: Sequence[Clip], size: int) -> Sequence[Clip]:
+        taste = person.later if self.watched[person.number] >= self.watches else person.taste
+        return sorted(left, key=lambda clip: (not in_taste(clip, taste), -3.2 * match(clip, taste) - clip.quality))[
+            :size
+        ]
+
+    async def told(self, person: Person, seen: Seen) -> None:
+        self.watched[person.number] += len(seen)
+        await super().told(person, seen)
+
+
+def rivals(plan: Plan, seed: int, watches: int) -> dict[str, Policy]:
+    """Each in a world of its own, by name. `watches`: when tastes change."""
+    return {
+        "random": AtRandom(plan, seed),
+        "popularity": MostPopular(plan, seed),
+        "following": FollowingOnly(plan, seed),
+        "oracle": Oracle(plan, seed, watches),
+    }

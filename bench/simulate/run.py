@@ -16,7 +16,7 @@ from bench.simulate.host import feed_settings, hosted, rank_settings
 from bench.simulate.live_feed import LiveFeed
 from bench.simulate.measures import measured
 from bench.simulate.plan import Plan, Sizes, plan
-from bench.simulate.policies import RIVALS
+from bench.simulate.policies import rivals
 from bench.simulate.tastes import population
 
 Json = dict[str, Any]
@@ -41,8 +41,7 @@ async def simulate(options: Options, progress: Progress) -> Json:
     began = time.process_time()
     worlds = {"platform": measured(made, options.sizes, await _live(options, made, guarantee, progress), guarantee)}
     cpu_s = time.process_time() - began
-    for name, rival in RIVALS.items():
-        policy = rival(made, options.seed)
+    for name, policy in rivals(made, options.seed, options.sizes.watches).items():
         for clip in made.clips:
             if not clip.is_new:
                 await policy.publish(clip)
