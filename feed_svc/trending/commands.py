@@ -9,7 +9,7 @@ from feed_svc.settings import FeedSettings
 from feed_svc.trending.scoring import (
     BUCKETS_AN_HOUR,
     Weights,
-    act_of,
+    acts_of,
     bucket_of,
     rank_of,
     video_of,
@@ -54,7 +54,7 @@ class TrendingCommands:
     async def apply(self, events: Sequence[Event]) -> None:
         """Take in events of `TOPICS`, in one transaction."""
         videos = [video for event in events if (video := video_of(event))]
-        acts = [act for event in events if (act := act_of(event, self._weights))]
+        acts = [act for event in events for act in acts_of(event, self._weights)]
         await self._take_in(videos, acts)
 
     async def _take_in(self, videos: Sequence[TrendingVideo], acts: Sequence[Act]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from feed_svc.settings import FeedSettings
 from feed_svc.trending.store import Act, Bucket, TrendingVideo
@@ -15,6 +15,7 @@ from svc_kit.trust import damped, trust
 
 BUCKET_MS = 15 * 60_000
 HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 BUCKETS_AN_HOUR = HOUR_MS // BUCKET_MS
 MILLI = 1000
 
@@ -65,11 +66,20 @@ def view_worth(watched_ms: int, duration_ms: int, full_view_s: float) -> float:
     return watched / duration_ms * math.log1p(seconds) / math.log1p(full_view_s)
 
 
-def act_of(event: Event, weights: Weights) -> Act | None:
-    """What an event contributes. None: nothing, as what authors do with their own videos."""
+def acts_of(event: Event, weights: Weights) -> Sequence[Act]:
+    """What an event contributes. Nothing: what authors do with their own videos.
+
+    Each watch is a view, but of the watches of an account and video within a day the best one alone has worth; of its
+    shares within a day, one: nobody makes a video trend by themselves.
+    """
+    if event.WhichOneof("body") == "watch_recorded":
+        return _watch(event, event.watch_recorded, weights)
+    act = _engagement(event, weights)
+    return [act] if act else ()
+
+
+def _engagement(event: Event, weights: Weights) -> Act | None:
     match event.WhichOneof("body"):
-        case "watch_recorded":
-            return _watch(event, event.watch_recorded, weights)
         case "engagement_video_liked":
             liked = event.engagement_video_liked
             worth = weights.like if liked.user_id != liked.author_id else 0
@@ -85,15 +95,27 @@ def act_of(event: Event, weights: Weights) -> Act | None:
         case "engagement_video_shared":
             shared = event.engagement_video_shared
             worth = weights.share if shared.user_id != shared.author_id else 0
-            return _act(event, shared.video_id, worth, _trust(event, shared.user_id, weights))
+            act = _act(event, shared.video_id, worth, _trust(event, shared.user_id, weights))
+            return _once_a_day(act, "shared", shared.user_id)
     return None
 
 
-def _watch(event: Event, watch: WatchRecorded, weights: Weights) -> Act | None:
+def _watch(event: Event, watch: WatchRecorded, weights: Weights) -> Sequence[Act]:
     if watch.user_id == watch.author_id:
-        return None
+        return ()
     worth = 0.0 if watch.skipped else view_worth(watch.watched_ms, watch.duration_ms, weights.full_view_s)
-    return _act(event, watch.video_id, worth, _trust(event, watch.user_id, weights), views=1)
+    view = _act(event, watch.video_id, 0, views=1)
+    worthy = _act(event, watch.video_id, worth, _trust(event, watch.user_id, weights))
+    return [view, _once_a_day(worthy, "watched", watch.user_id)] if worth else [view]
+
+
+def _once_a_day(act: Act, verb: str, account_id: int) -> Act:
+    """The act under a name that all of its kind by an account share for a day. The one with the most worth has the
+    highest version, of equal ones the earliest: whatever comes first, the same one is counted."""
+    day = act.bucket * BUCKET_MS // DAY_MS
+    worth = act.weight_milli + act.fresh_milli
+    version = (worth << 32) + (1 << 32) - 1 - act.bucket % (1 << 32)
+    return replace(act, entity=f"{verb}:{account_id}:{act.video_id}:{day}", version=version)
 
 
 def _trust(event: Event, account_id: int, weights: Weights) -> float:

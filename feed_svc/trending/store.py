@@ -24,7 +24,8 @@ class TrendingVideo:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What one entity (`watch:...`, `like:...`, `comment:...`, `share:...`) contributes, as of its version."""
+    """What one entity (`watch:...`, `like:...`, `comment:...`, or what an account did with a video within a day:
+    `watched:...`, `shared:...`) contributes, as of its version."""
 
     entity: str
     version: int

@@ -7,9 +7,10 @@ import pytest
 from feed_svc.settings import FeedSettings
 from feed_svc.trending.scoring import (
     BUCKET_MS,
+    DAY_MS,
     HOUR_MS,
     Weights,
-    act_of,
+    acts_of,
     bucket_of,
     bucket_worth,
     rank_of,
@@ -20,6 +21,7 @@ from feed_svc.trending.scoring import (
 from feed_svc.trending.store import Act, Bucket
 from reelgraph.events.v1.engagement_pb2 import EngagementVideoLiked
 from reelgraph.events.v1.event_pb2 import Event
+from reelgraph.events.v1.watch_pb2 import WatchRecorded
 from svc_kit.ids import EPOCH_MS
 
 WEIGHTS = Weights.of(FeedSettings())
@@ -79,8 +81,7 @@ def liked(user_id: int, video_id: int = 1) -> Act:
     body = EngagementVideoLiked(user_id=user_id, video_id=video_id, author_id=9)
     event = Event(entity=f"like:{user_id}:{video_id}", entity_version=1, engagement_video_liked=body)
     event.occurred_at.FromMilliseconds(NOW)
-    act = act_of(event, WEIGHTS)
-    assert act is not None
+    (act,) = acts_of(event, WEIGHTS)
     return act
 
 
@@ -101,6 +102,27 @@ def test_a_burst_of_accounts_of_an_hour_ago_is_worth_less_than_a_few_established
     alone, few, together = worth_of(burst), worth_of(established), worth_of([*established, *burst])
     assert alone < 1.2 * WEIGHTS.newcomers < few == 80
     assert few < together < 2.1 * few
+
+
+def watched(watched_ms: int, at_ms: int, number: int) -> list[Act]:
+    body = WatchRecorded(user_id=5, video_id=1, author_id=9, watched_ms=watched_ms, duration_ms=60_000)
+    event = Event(entity=f"watch:5:{number}", entity_version=1, watch_recorded=body)
+    event.occurred_at.FromMilliseconds(at_ms)
+    return list(acts_of(event, WEIGHTS))
+
+
+def test_of_the_watches_of_an_account_in_a_day_the_best_and_then_the_earliest_has_worth_and_all_are_views() -> None:
+    times = [(30_000, NOW), (60_000, NOW + HOUR_MS), (60_000, NOW), (10_000, NOW), (60_000, NOW + DAY_MS)]
+    acts = [act for number, (ms, at) in enumerate(times) for act in watched(ms, at, number)]
+    assert sum(act.views for act in acts) == 5
+    by_entity: dict[str, list[Act]] = {}
+    for act in acts:
+        by_entity.setdefault(act.entity, []).append(act)
+    counted = [max(several, key=lambda act: act.version) for several in by_entity.values()]
+    assert [(act.bucket, act.weight_milli) for act in counted if act.weight_milli] == [
+        (bucket_of(NOW), 1000),
+        (bucket_of(NOW + DAY_MS), 1000),
+    ]
 
 
 def test_on_a_platform_where_all_are_new_more_likes_still_come_first() -> None:

@@ -91,6 +91,24 @@ async def test_a_burst_of_accounts_of_an_hour_ago_does_not_trend(world: World) -
     assert await world.top() == [2, 1]
 
 
+async def test_nobody_makes_a_video_trend_by_themselves(world: World) -> None:
+    publish(world, 1, 2)
+    for _ in range(30):
+        world.watch(10, 1, 10_000)
+        world.share(10, 1)
+    for viewer in (20, 21):
+        world.watch(viewer, 2, 10_000)
+        world.share(viewer, 2)
+    await world.settle()
+    assert await world.top() == [2, 1]
+    db = connect(world.platform.settings.service_db_url("feed"))
+    async with db.read() as connection:
+        rows = await connection.execute(text("SELECT video_id, views FROM trending_views"))
+        views = {row.video_id: row.views for row in rows}
+    await db.close()
+    assert views == {1: 30, 2: 2}
+
+
 async def test_a_like_taken_back_takes_off_exactly_what_it_added(world: World) -> None:
     publish(world, 1, 2)
     await world.settle()
