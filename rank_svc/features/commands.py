@@ -7,7 +7,17 @@ from dataclasses import replace
 
 from rank_svc.features.decay import DAY_MS
 from rank_svc.features.interactions import interaction_of
-from rank_svc.features.projection import COUNTED, GROWN_MS, HANDLERS, Batch, at_ms_of, counting_key, load, take_facts
+from rank_svc.features.projection import (
+    COUNTED,
+    GROWN_MS,
+    HANDLERS,
+    Batch,
+    at_ms_of,
+    counting_key,
+    daily_key,
+    load,
+    take_facts,
+)
 from rank_svc.features.store import FeatureStore, FeatureTx, HistoryStore, VideoDirectory, Viewer
 from reelgraph.events.v1.event_pb2 import Event
 from svc_kit.clock import Clock, now_ms
@@ -38,7 +48,7 @@ class FeatureCommands:
         # First, for this may be done twice: were the counts first, a kill in between would leave the histories short.
         changed = await self._write_histories(known, counted)
         async with self._store.begin() as tx:
-            fresh = await tx.claim({counting_key(event): at_ms_of(event) for event in counted}) if counted else set()
+            fresh = await tx.claim(_keys(counted)) if counted else set()
             batch = await load(tx, known, self._grown_ms)
             for event in known:
                 body: str = event.WhichOneof("body") or ""
@@ -47,6 +57,9 @@ class FeatureCommands:
                     if key not in fresh:
                         continue
                     fresh.discard(key)
+                    daily = daily_key(event)
+                    batch.repeats = daily is not None and daily not in fresh
+                    fresh.discard(daily or 0)
                 HANDLERS[body](batch, event, getattr(event, body))
             await self._store_batch(tx, batch)
             await tx.touch_viewers(changed, now_ms(self._clock))
@@ -109,3 +122,9 @@ class FeatureCommands:
             if len(found) < page:
                 break
         return count
+
+
+def _keys(counted: Sequence[Event]) -> dict[int, int]:
+    """What these events claim, with the time."""
+    keys = {counting_key(event): at_ms_of(event) for event in counted}
+    return keys | {key: at_ms_of(event) for event in counted if (key := daily_key(event)) is not None}

@@ -39,10 +39,12 @@ class Batch:
     told: set[int] = field(default_factory=set)
     forgotten: list[int] = field(default_factory=list)
     grown_ms: int = GROWN_MS
+    repeats: bool = False
+    """The event at hand does again what its account did with the video on the same day."""
 
     def trust(self, viewer_id: int, author_id: int, at_ms: int) -> float:
-        """How much an act counts, 0 to 1; nothing for what authors do with their own."""
-        return 0.0 if viewer_id == author_id else trust(viewer_id, at_ms, self.grown_ms)
+        """How much an act counts, 0 to 1; nothing for what authors do with their own, or is done again."""
+        return 0.0 if viewer_id == author_id or self.repeats else trust(viewer_id, at_ms, self.grown_ms)
 
 
 def counting_key(event: Event) -> int:
@@ -50,7 +52,21 @@ def counting_key(event: Event) -> int:
     body = event.WhichOneof("body")
     name = event.entity or f"event:{event.id}"
     once = body in {"watch_recorded", "feed_served"}
-    text = name if once else f"{name}@{event.entity_version}"
+    return _key(name if once else f"{name}@{event.entity_version}")
+
+
+def daily_key(event: Event) -> int | None:
+    """What all watches of a video by an account within a day share, and so its likes and its shares: the first has
+    weight in trials and popular lists, or one account could fill them. None for other events."""
+    kind = event.WhichOneof("body") or ""
+    if kind not in {"watch_recorded", "engagement_video_liked", "engagement_video_shared"}:
+        return None
+    body: Any = getattr(event, kind)
+    day = at_ms_of(event) // DAY_MS
+    return _key(f"{kind}:{body.user_id}:{body.video_id}:{day}") if body.user_id else None
+
+
+def _key(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
 
 
@@ -159,7 +175,7 @@ def view_weight(watched_ms: int, ratio: float) -> float:
 
 def _warm(batch: Batch, body: Any, weight: float, at_ms: int) -> None:
     viewer_id, video_id = body.user_id, body.video_id
-    if viewer_id and viewer_id == body.author_id:
+    if batch.repeats or (viewer_id and viewer_id == body.author_id):
         return
     heat = heat_of(weight * max(batch.trust(viewer_id, body.author_id, at_ms), NEWCOMERS_WEIGHT), at_ms, DAY_MS)
     if heat is None:

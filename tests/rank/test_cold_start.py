@@ -161,6 +161,21 @@ async def test_what_is_popular_in_a_region_comes_first_there(bench: RankBench) -
     assert of(response, COLD) == [1, 2]
 
 
+async def test_nobody_fills_a_trial_or_a_popular_list_by_themselves(bench: RankBench) -> None:
+    await bench.tell(bench.story.published(1), bench.story.published(2))
+    for _ in range(20):
+        await bench.tell(bench.story.watched(7, 1), bench.story.watched(7, 1), bench.story.shared(7, 1))
+        await bench.tell(bench.story.liked(7, 1), bench.story.liked(7, 1, back=True))
+    await bench.tell(*(bench.story.watched(n, 2) for n in range(11, 15)), bench.story.shared(11, 2))
+    await bench.refresh()
+
+    response = await bench.retrieve(ViewerContext(), quotas=quota(COLD_START=10))
+    trials = {c.video_id: c.trial for c in response.candidates}
+
+    assert of(response, COLD) == [2, 1]
+    assert trials[1].watches < 16 and trials[2].watches == 4
+
+
 async def test_authors_who_watch_their_own_change_nothing(bench: RankBench) -> None:
     await bench.tell(bench.story.published(1), *(bench.story.watched(900, 1) for _ in range(5)))
     await bench.tell(bench.story.watched(7, 1, 0.5))
