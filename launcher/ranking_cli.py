@@ -100,20 +100,12 @@ def train(
 
 
 def _options(steps: int, assignments: list[str], without: list[str]) -> Any:
-    from dataclasses import fields, replace
-
-    from rank_svc.train.options import TowerOptions
+    from rank_svc.train.options import TowerOptions, with_assignments
 
     if unknown := set(without) - {"logq", "history", "ranker"}:
         raise ValueError(f"--without: {', '.join(sorted(unknown))} is none of logq, history, ranker")
     found = TowerOptions(steps=steps, logq="logq" not in without, history="history" not in without)
-    kinds = {f.name: type(getattr(found, f.name)) for f in fields(found)}
-    for assignment in assignments:
-        name, _, value = assignment.partition("=")
-        if name not in kinds or kinds[name] is bool:
-            raise ValueError(f"--option {assignment}: there is no option {name}; see rank_svc/train/options.py")
-        found = replace(found, **{name: kinds[name](value)})
-    return found
+    return with_assignments(found, assignments)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from rank_svc.retrieval.wiring import build_retrieval
 from rank_svc.schema import outbox, replies
 from rank_svc.scorers.wiring import open_models
 from rank_svc.settings import RankSettings
+from rank_svc.versions.wiring import build_versions
 from svc_kit.bus.relay import OutboxRelay
 from svc_kit.db import connect
 from svc_kit.periodic import pruning
@@ -55,4 +56,5 @@ async def _wire(context: RankContext) -> list[Domain]:
     features = await open_features(context)
     retrieval = await build_retrieval(context, features, models)
     ranking = build_ranking(context, features, retrieval)
-    return [build_features(context, features, retrieval.embeddings), retrieval, ranking]
+    versions = build_versions(context, features, retrieval)
+    return [build_features(context, features, retrieval.embeddings), retrieval, ranking, versions]

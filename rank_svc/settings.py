@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class RankSettings(BaseSettings):
     """Limits with their units. Engines and secrets are in `PlatformSettings`."""
 
-    model_config = SettingsConfigDict(env_prefix="REELGRAPH_RANK_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="REELGRAPH_RANK_", extra="ignore", populate_by_name=True)
 
     compute_threads: int = Field(default=2, ge=1)
     """Threads for model calls and vector search, together."""
@@ -83,8 +83,11 @@ class RankSettings(BaseSettings):
     """A version is trained this often, by the role `workers`; 0: not by time."""
     train_events: int = Field(default=0, ge=0)
     """A version is trained after so many more watches; 0: not by number."""
-    train_archive: str = ""
-    """Folder or URL of the archive that is trained on; empty: with the blobs, else in the data folder."""
+    train_archive: str = Field(
+        default="", validation_alias=AliasChoices("REELGRAPH_RANK_TRAIN_ARCHIVE", "REELGRAPH_FEED_ARCHIVE_URL")
+    )
+    """Folder or URL of the archive that is trained on; empty: where REELGRAPH_FEED_ARCHIVE_URL says, else with the
+    blobs, else in the data folder."""
     train_cpu_s: int = Field(default=3600, ge=1)
     """Seconds of processor time of one run, shadow evaluation included."""
     train_memory_mb: int = Field(default=6144, ge=1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,17 @@ class TowerOptions:
     """Looks in a row that are worse than the best by more than its standard error before it stops."""
     looks: int = 8
     """How often the held-out rows are looked at."""
+
+
+def with_assignments(options: TowerOptions, assignments: Sequence[str]) -> TowerOptions:
+    """`options` with `NAME=VALUE` for each of `assignments`. Raises ValueError naming a wrong one."""
+    kinds = {f.name: type(getattr(options, f.name)) for f in fields(options)}
+    for assignment in assignments:
+        name, _, value = assignment.partition("=")
+        if name not in kinds or kinds[name] is bool:
+            raise ValueError(f"--option {assignment}: there is no option {name}; see rank_svc/train/options.py")
+        options = replace(options, **{name: kinds[name](value)})
+    return options
 
 
 LONGEST = 100

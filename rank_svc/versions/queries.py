@@ -15,11 +15,9 @@ from rank_svc.scorers.layout import Manifest
 from rank_svc.scorers.store import ModelRefused
 from rank_svc.versions.commands import METRICS, RECENT
 from rank_svc.versions.library import VersionLibrary
-from rank_svc.versions.store import SWITCHING, Decision, Outcome, ReplicaState, TrainingRun, VersionLog
+from rank_svc.versions.store import ALIVE_MS, SWITCHING, Decision, Outcome, ReplicaState, TrainingRun, VersionLog
 from svc_kit.clock import Clock, now_ms
-
-ALIVE_MS = 60_000
-"""A replica that said nothing for longer is not running, or has no database."""
+from svc_kit.liveness import is_gone
 
 
 class VersionQueries:
@@ -82,8 +80,9 @@ class VersionQueries:
         return found
 
     async def replicas(self) -> Sequence[ReplicaState]:
-        """Those that said something within the last minute."""
-        return await self._versions.replicas(now_ms(self._clock) - ALIVE_MS)
+        """Those that said something within the last minute, and whose process is not known to have ended."""
+        said = await self._versions.replicas(now_ms(self._clock) - ALIVE_MS)
+        return [state for state in said if not is_gone(state.holder)]
 
     async def last_training(self) -> TrainingRun | None:
         """The newest run."""

@@ -11,6 +11,10 @@ REASON_CHARS = 1000
 """What is longer is cut."""
 
 
+ALIVE_MS = 60_000
+"""A replica that said nothing for longer is not running, or has no database."""
+
+
 class Outcome(StrEnum):
     """What was decided of a version."""
 
