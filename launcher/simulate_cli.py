@@ -37,7 +37,8 @@ def simulate(
         bool, typer.Option("--ab", help="Compare two ranking configurations, one planted to be worse, and A/A.")
     ] = False,
     data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="Keep the platform's data, with its archive; must be empty.")
+        Path | None,
+        typer.Option("--data-dir", help="Keep the platform's data, with its archive. New, or with a promoted model."),
     ] = None,
 ) -> None:
     """Let simulated viewers use the platform through its API, in fast time, and report what its feed does for them."""

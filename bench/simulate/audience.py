@@ -29,6 +29,8 @@ class View:
     session: int
     changed: bool
     """After the change of taste."""
+    page: int = 0
+    """Which page of the world it was on."""
     watched_ms: int = 0
     completed: bool = False
     skipped: bool = False
@@ -44,7 +46,7 @@ class _Audience:
         self.empty = dict(self.watched)
         self.coming = [clip for clip in self.plan.clips if clip.is_new]
         self.due = len(self.plan.people) * self.sizes.watches * PUBLISHED_BY / max(1, len(self.coming))
-        self.seen = 0
+        self.seen = self.pages = 0
 
     async def phase(self, quota: int, *, changed: bool) -> None:
         """Sessions in turn until all have watched `quota` clips, or have nothing left to watch."""
@@ -75,9 +77,10 @@ class _Audience:
         """Look at a page; whether the person stays."""
         taste = person.later if changed else person.taste
         seen, stays = [], True
+        self.pages += 1
         for clip in page:
             if not stays or self.watched[person.number] >= quota:
-                self.views.append(View(person.number, clip, -1, number, changed))
+                self.views.append(View(person.number, clip, -1, number, changed, self.pages))
                 continue
             reaction = session.react(match(clip, taste), clip.quality, clip.kind.duration_ms)
             nth = self.watched[person.number]
@@ -85,7 +88,7 @@ class _Audience:
             seen.append((clip, reaction))
             self.views.append(
                 View(
-                    *(person.number, clip, nth, number, changed, reaction.watched_ms),
+                    *(person.number, clip, nth, number, changed, self.pages, reaction.watched_ms),
                     completed=reaction.completed,
                     skipped=reaction.skipped,
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from statistics import mean
 from typing import Any
 
@@ -26,7 +27,7 @@ def measured(plan: Plan, sizes: Sizes, views: Sequence[View], guarantee: int) ->
         "taste": _taste(plan, seen, AFTER, changed=False),
         "recovery": _taste(plan, _since_change(seen), (0, 5, 10, 20), changed=True),
         "curve": _curve(plan, sizes, seen),
-        "topics": _topics(seen),
+        "topics": _topics(views, seen),
         "sessions": _sessions(seen),
         "new_videos": _new(plan, views, guarantee),
         "coverage": round(len({view.clip.number for view in views}) / len(plan.clips), 4),
@@ -42,7 +43,7 @@ def _since_change(seen: Iterable[View]) -> list[View]:
     for view in seen:
         if view.changed:
             start = first.setdefault(view.person, view.nth)
-            found.append(View(view.person, view.clip, view.nth - start, view.session, True))
+            found.append(replace(view, nth=view.nth - start))
     return found
 
 
@@ -83,8 +84,14 @@ def _curve(plan: Plan, sizes: Sizes, seen: Sequence[View]) -> list[tuple[int, fl
     return points
 
 
-def _topics(seen: Sequence[View]) -> Json:
-    """Share of the commonest topic within each person's windows of ten, and within all that they saw."""
+def _topics(views: Sequence[View], seen: Sequence[View]) -> Json:
+    """Share of the commonest topic within each whole page, each person's windows of ten views (which cross pages and
+    sessions), and all that they saw."""
+    pages: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    for view in views:
+        pages[view.page][view.clip.kind.tags[0]] += 1
+    full = max((c.total() for c in pages.values()), default=0)
+    on_page = [max(c.values()) / full for c in pages.values() if c.total() == full]
     windows: defaultdict[tuple[int, int], Counter[str]] = defaultdict(Counter)
     whole: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for view in seen:
@@ -93,6 +100,7 @@ def _topics(seen: Sequence[View]) -> Json:
     tops = [max(c.values()) / WINDOW for c in windows.values() if c.total() == WINDOW]
     people = [max(c.values()) / c.total() for c in whole.values()]
     return {
+        "pages_above_half": round(sum(top > 0.5 for top in on_page) / len(on_page), 4) if on_page else None,
         "top_share_mean": round(mean(tops), 4) if tops else None,
         "top_share_most": round(max(tops), 4) if tops else None,
         "windows_above_half": round(sum(top > 0.5 for top in tops) / len(tops), 4) if tops else None,

@@ -30,7 +30,7 @@ class Options:
     seed: int = 0
     kuairand: Path | None = None
     data_dir: Path | None = None
-    """Keep the platform's data, its archive above all; None: forget it."""
+    """Keep the platform's data, its archive above all; None: forget it. A version promoted in it before serves."""
 
 
 async def simulate(options: Options, progress: Progress) -> Json:
@@ -92,8 +92,8 @@ async def live_world(
 @contextlib.contextmanager
 def _folder(kept: Path | None) -> Iterator[Path]:
     if kept is not None:
-        if kept.exists() and any(kept.iterdir()):
-            raise ValueError(f"{kept}: must be empty; a simulation begins with nothing")
+        if (kept / "graph.db").exists():
+            raise ValueError(f"{kept}: people live here already; a simulation begins with nobody")
         kept.mkdir(parents=True, exist_ok=True)
         yield kept
         return

@@ -67,10 +67,10 @@ def test_the_figures_of_a_known_world() -> None:
     made = Plan([clip(0, "a"), clip(1, "b"), clip(2, "b", creator=1), clip(3, "c", creator=2, is_new=True)], [], 3)
     made = Plan(made.clips, [Person(0, {"a": 1.0}, {"b": 1.0}, ())], 3)
     views = [
-        View(0, made.clips[0], 0, 0, False, 10_000, completed=True),
-        View(0, made.clips[1], 1, 0, False, 500, skipped=True),
-        View(0, made.clips[0], -1, 0, False),  # served again, not looked at
-        View(0, made.clips[2], 2, 1, True, 10_000, completed=True),
+        View(0, made.clips[0], 0, 0, False, 1, 10_000, completed=True),
+        View(0, made.clips[1], 1, 0, False, 1, 500, skipped=True),
+        View(0, made.clips[0], -1, 0, False, 1),  # served again, not looked at
+        View(0, made.clips[2], 2, 1, True, 2, 10_000, completed=True),
     ]
     found = measured(made, Sizes(1, 4, 2, 1), views, 3)
     assert found["taste"]["chance"] == 0.25
@@ -78,6 +78,7 @@ def test_the_figures_of_a_known_world() -> None:
     assert found["recovery"]["after_0"] == {"share": 1.0, "times_chance": 2.0}
     assert (found["repeats"], found["coverage"], found["new_videos"]["got_any"]) == (1, 0.75, 0.0)
     assert found["sessions"]["skip_rate"] == 0.5
+    assert found["topics"]["pages_above_half"] == 1.0  # two of three on the one whole page
     assert found["creators_gini"] == round(gini([3, 1, 0]), 4)
 
 
@@ -120,6 +121,13 @@ async def test_the_clock_wakes_a_sleeper_once_however_far_it_jumps() -> None:
     await asyncio.gather(*tasks[:2])
     assert (woken, clock.sleepers) == ([1, 5], 1)
     tasks[2].cancel()
+
+
+async def test_a_folder_where_people_live_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "graph.db").touch()
+    with pytest.raises(ValueError, match="people live here"):
+        async with live_world(Options(TINY, data_dir=tmp_path), Plan([], [], 0)):
+            pass
 
 
 async def _shown(folder: Path) -> list[tuple[int, int, int]]:
