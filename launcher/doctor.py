@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from media_svc.transcode.engine.tools import FfmpegTools
 
 from launcher.compose import ALL, open_node
+from launcher.doctor_models import model_checks
 from launcher.engines import Engine, engines_of, examine_database, load_schemas
 from launcher.migrate import SERVICES
 from svc_kit.backends import resolve, without_secret
@@ -43,10 +44,11 @@ async def examine(settings: PlatformSettings) -> bool:
     checks |= {engine.name: functools.partial(_engine, engine, checks.get(engine.name)) for engine in _named(settings)}
     if not await _report(checks):
         return False
+    models = await _report(await model_checks(settings))
     try:
         async with open_node(settings.with_kept_secrets(), set(ALL)) as node:
             own = {name: check for name, check in node.checks().items() if name not in checks}
-            return await _report({name: functools.partial(_passed, check) for name, check in own.items()})
+            return await _report({name: functools.partial(_passed, check) for name, check in own.items()}) and models
     except (AppError, ValueError, OSError) as error:
         typer.echo(f"FAIL  services: {error}")
         return False

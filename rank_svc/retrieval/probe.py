@@ -13,7 +13,8 @@ from svc_kit.telemetry import log
 
 _RECALL = Gauge("reelgraph_rank_index_recall", "Share of the exact nearest that the index finds, of sampled vectors")
 _SIZE = Gauge("reelgraph_rank_index_size", "Vectors in the index", ["of"])
-_LEAST = 0.9
+LEAST_RECALL = 0.9
+"""Below it the index misses too much to be used."""
 
 _log = log(__name__)
 
@@ -38,6 +39,8 @@ class RecallProbe:
         vectors, known = serving.videos.vectors(sample)
         vectors = vectors[known]
         if not len(vectors):
+            # Nothing to miss: a gauge of 0 would call somebody.
+            _RECALL.set(self.recall)
             return self.recall
         k = self._settings.recall_probe_k
         exact = await serving.videos.search(vectors, k, exact=True)
@@ -45,11 +48,13 @@ class RecallProbe:
         shares = [len(np.intersect1d(a.ids, b.ids)) / len(a.ids) for a, b in zip(exact, found, strict=True)]
         self.recall = float(np.mean(shares))
         _RECALL.set(self.recall)
-        if self.recall < _LEAST:
+        if self.recall < LEAST_RECALL:
             _log.warning("index misses too much", recall=self.recall, k=k, size=serving.videos.size)
         return self.recall
 
     async def check(self) -> None:
         """Raise when the index misses too much to be used."""
-        if self.recall < _LEAST:
-            raise ValueError(f"the vector index finds {self.recall:.0%} of the nearest; at least {_LEAST:.0%} expected")
+        if self.recall < LEAST_RECALL:
+            raise ValueError(
+                f"the vector index finds {self.recall:.0%} of the nearest; at least {LEAST_RECALL:.0%} expected"
+            )
