@@ -11,7 +11,7 @@ from prometheus_client import Gauge
 from rank_svc.features.decay import DAY_MS
 from rank_svc.features.lengths import typical
 from rank_svc.features.store import FeatureStore
-from rank_svc.retrieval.trials import Trial, quality, trial_of
+from rank_svc.retrieval.trials import Trial, in_order, quality, trial_of
 from rank_svc.settings import RankSettings
 from svc_kit.clock import Clock, now_ms
 from svc_kit.errors import AppError
@@ -59,7 +59,7 @@ class Pools:
 
     async def trials(self) -> Sequence[Trial]:
         """Young videos on trial: those with guaranteed impressions to get, shown least first and then who waits
-        longest, then those that had them."""
+        longest, then those that had them, who may be best first."""
 
         async def read() -> Sequence[Trial]:
             s = self._settings
@@ -79,7 +79,7 @@ class Pools:
             _YOUNG.labels("owed").set(len(owed))
             _YOUNG.labels("grown").set(len(grown))
             _OWED.set(sum(trial.owed for trial in found))
-            return found
+            return in_order(found)
 
         return await self._get("trials", read)
 

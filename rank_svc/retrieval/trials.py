@@ -9,7 +9,8 @@ known, and leaves out what has no chance.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rank_svc.features.lengths import Typical, bucket_of
@@ -19,8 +20,8 @@ from svc_kit.trust import damped
 PRIOR_WATCHES = 8.0
 """How many watches what is typical for a length weighs against a video's own."""
 LEAST_TYPICAL = 0.02
-OWED_SHARE = 2 / 3
-"""Of the candidates on trial, at most this share is of those that have impressions to get, while there are others."""
+GROWN_EVERY = 3
+"""One candidate on trial in this many is one that had its guaranteed impressions, while there are such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,20 @@ def quality(record: VideoRecord, lengths: Sequence[Typical], allowance: float) -
     return math.log2(2 * rate / (rate + trial.typical))
 
 
+def in_order(trials: Iterable[Trial]) -> list[Trial]:
+    """Those that are owed impressions as they come, then those that had them, who may be best first."""
+    every = list(trials)
+    grown = sorted((t for t in every if not t.owed), key=lambda t: (-t.lift(deviations=1.0), -t.video_id))
+    return [*(trial for trial in every if trial.owed), *grown]
+
+
 def offered(trials: Sequence[Trial], limit: int) -> list[Trial]:
-    """At most `limit`, those that are owed impressions and those that had them, in turn: of the first in their order
-    (shown least, then waiting longest), of the others who may be best, all in all."""
-    owed = [trial for trial in trials if trial.owed]
-    grown = sorted((t for t in trials if not t.owed), key=lambda t: (-t.lift(deviations=1.0), -t.video_id))
-    first = owed[: max(round(limit * OWED_SHARE), limit - len(grown))]
-    return [*first, *grown[: limit - len(first)]]
+    """At most `limit` of `trials`, which are `in_order`: two that are owed impressions, then one that had them, and so
+    on, so that every beginning of the list holds both."""
+    owed = deque(trial for trial in trials if trial.owed)
+    grown = deque(trial for trial in trials if not trial.owed)
+    found: list[Trial] = []
+    while len(found) < limit and (owed or grown):
+        turn, other = (grown, owed) if len(found) % GROWN_EVERY == GROWN_EVERY - 1 else (owed, grown)
+        found.append((turn or other).popleft())
+    return found

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from rank_svc.settings import RankSettings
 from reelgraph.common.v1.client_pb2 import ClientContext
@@ -40,6 +41,7 @@ async def test_new_offers_the_young_ones_shown_least_first_until_they_had_their_
         response = await bench.retrieve(ViewerContext(viewer_id=7), quotas=quota(NEW=10))
 
         assert of(response, NEW) == [3, 2]
+        assert REGISTRY.get_sample_value("reelgraph_rank_owed_impressions") == 3 + 2
 
 
 async def test_after_their_impressions_young_videos_are_offered_by_how_their_viewers_took_them(

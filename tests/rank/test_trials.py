@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rank_svc.features.lengths import typical
 from rank_svc.features.store import VideoFacts, VideoRecord, VideoStats
-from rank_svc.retrieval.trials import Trial, offered, quality, trial_of
+from rank_svc.retrieval.trials import Trial, in_order, offered, quality, trial_of
 
 LENGTHS = typical({})
 SHORT, LONG = 3_000, 60_000
@@ -57,15 +57,24 @@ def young(video_id: int, impressions: int, completions: float = 0, watches: floa
     return Trial(video_id, impressions, 100, completions, watches, 0.3)
 
 
-def test_those_owed_come_first_in_their_order_and_leave_room_for_those_that_did_best() -> None:
+def test_two_that_are_owed_impressions_come_for_one_that_had_them_and_did_best() -> None:
     owed = [young(i, i) for i in range(20)]
     grown = [young(100 + i, 100, completions=i, watches=20) for i in range(20)]
-    found = [t.video_id for t in offered([*owed, *grown], 12)]
-    assert found == [*range(8), 119, 118, 117, 116]
-    assert [t.video_id for t in offered([*owed, *grown[:1]], 12)] == [*range(11), 100]
-    assert [t.video_id for t in offered(grown, 2)] == [119, 118]
+    found = [t.video_id for t in offered(in_order([*grown, *owed]), 12)]
+    assert found == [0, 1, 119, 2, 3, 118, 4, 5, 117, 6, 7, 116]
+    assert [t.video_id for t in offered(in_order([*owed, *grown[:1]]), 12)] == [0, 1, 100, *range(2, 11)]
+    assert [t.video_id for t in offered(in_order(grown), 2)] == [119, 118]
     assert [t.video_id for t in offered(owed, 3)] == [0, 1, 2]
 
 
 def test_what_its_viewers_left_is_owed_as_much_as_what_they_finished() -> None:
     assert [t.video_id for t in offered([young(1, 5, watches=5), young(2, 6, 6, 6)], 1)] == [1]
+
+
+@given(st.lists(st.integers(0, 200), max_size=40), st.integers(0, 50))
+def test_each_is_offered_once_and_none_is_left_out_while_there_is_room(shown: list[int], limit: int) -> None:
+    trials = [young(i, impressions, 1, 3) for i, impressions in enumerate(shown)]
+    found = offered(in_order(trials), limit)
+    assert len({t.video_id for t in found}) == len(found) == min(limit, len(trials))
+    owed = [t.video_id for t in found if t.owed]
+    assert owed == [t.video_id for t in trials if t.owed][: len(owed)]
