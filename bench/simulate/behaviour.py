@@ -9,8 +9,8 @@
     leaves     after each video: 0.01, and 0.08 more for each video in a row (from the second on) that was swiped away
 
 `match` is 0 to 1 (the viewer's hidden taste), `quality` normal (the video's own), `position` counts within the session.
-No coefficient is fitted: they give a person who is shown random videos a completion rate near 15 %, and one who is
-shown their taste one near 70 %, about what KuaiRand's users do with what was shown to them at random and by its feed.
+The coefficients are chosen, not fitted, and not to this feed: a person finishes about one in seven of random videos and
+about three in four of those that suit them best.
 """
 
 from __future__ import annotations

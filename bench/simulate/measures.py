@@ -144,7 +144,7 @@ def _new(plan: Plan, views: Sequence[View], guarantee: int) -> Json:
         "guarantee": guarantee,
         "slots": slots,
         "guarantee_that_slots_carry": can,
-        "got_guarantee": round(sum(count >= can for count in got.values()) / len(new), 4),
+        "got_guarantee": round(sum(count >= can for count in got.values()) / len(new), 4) if can else None,
         "got_any": round(sum(count > 0 for count in got.values()) / len(new), 4),
         "share_of_impressions": round(sum(got.values()) / max(1, len(views)), 4),
         "unknown_good": _grown([got[clip.number] for clip in good], mean(got.values())),

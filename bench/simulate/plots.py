@@ -39,7 +39,7 @@ def _taste(report: Report) -> Any:
     axes.set_xlabel("videos watched")
     axes.set_ylabel("share of the viewer's taste")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, ncols=2)
+    figure.legend(frameon=False, ncols=5, loc="outside upper center")
     return figure
 
 
@@ -52,7 +52,7 @@ def _figures(report: Report) -> Any:
         "skip rate": [w["sessions"]["skip_rate"] for w in worlds.values()],
         "coverage of the catalogue": [w["coverage"] for w in worlds.values()],
         "Gini of creators": [w["creators_gini"] for w in worlds.values()],
-        "new videos with their guarantee": [w["new_videos"].get("got_guarantee", 0) for w in worlds.values()],
+        "new videos with their guarantee": [w["new_videos"].get("got_guarantee") or 0 for w in worlds.values()],
         "good unknown videos found": [w["new_videos"]["unknown_good"].get("found", 0) for w in worlds.values()],
     }
     figure = Figure(figsize=(9, 4.4), layout="constrained")
