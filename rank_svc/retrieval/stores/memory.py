@@ -133,7 +133,7 @@ class MemoryIndex:
         return found, known
 
     def _settle_soon(self) -> None:
-        if self._task is None and not self._closed and self._settling.due():
+        if not (self._busy or self._closed) and self._settling.due():
             self._task = asyncio.create_task(self._settle(), name="vectors.settle")
 
     async def _settle(self) -> None:
@@ -146,11 +146,14 @@ class MemoryIndex:
             # What was served before serves on, slower at worst.
             _log.exception("vector index not rebuilt", size=self.size)
             self._settling.give_up()
-        finally:
-            self._task = None
+
+    @property
+    def _busy(self) -> bool:
+        # Not by the task itself: one that is cancelled before it has begun runs no line of it.
+        return self._task is not None and not self._task.done()
 
     async def settled(self) -> None:
-        while self._task is not None:
+        if self._task is not None:
             await asyncio.wait([self._task])
 
     async def close(self) -> None:

@@ -76,7 +76,7 @@ class View:
             return None
         projected = self.clusters.project(query)
         rescored = self.depths.rescored_for(count) if self.tiles.projected else count
-        lists = self._lists(self.clusters.promise(projected, self.depths.reach), count, rescored + len(barred))
+        lists = self._lists(self.clusters.promise(projected, self.depths.reach), count, rescored, barred)
         if lists is None or not rescored:
             return None
         tiles = np.fromiter(chain.from_iterable(map(self.tiles.tiles_of.__getitem__, lists.tolist())), np.int64)
@@ -89,18 +89,23 @@ class View:
         places = tiles[found // TILE] * TILE + found % TILE
         return self._rescore(query, places, count) if self.tiles.projected else places
 
-    def _lists(self, promise: Floats, count: int, needed: int) -> Ints | None:
+    def _lists(self, promise: Floats, count: int, least: int, barred: Ints) -> Ints | None:
+        """The lists to read; None where that is too many. What is barred in them is in the way of as many others: it
+        is as if so many more were wanted."""
         assert self.depths is not None
         sizes, most = self.tiles.sizes, len(promise)
+        barred_in = np.bincount(self.tiles.list_of[barred // TILE], minlength=most)
         probes = min(self.depths.probes_for(count), most)
         while True:
             lists = np.argpartition(-promise, probes - 1)[:probes] if probes < most else np.arange(most)
             read = int(sizes[lists].sum())
             if read > WORTHWHILE * int(sizes.sum()):
                 return None
-            if read >= needed or probes == most:
+            away = int(barred_in[lists].sum())
+            enough = self.depths.probes_for(count + away)
+            if probes == most or (probes >= enough and read - away >= least):
                 return lists
-            probes = min(2 * probes, most)
+            probes = min(max(enough, probes + probes // 4 + 1), most)
 
     def _rescore(self, query: Floats, places: Ints, count: int) -> Ints:
         scores = flat(self.rows)[places] @ query
