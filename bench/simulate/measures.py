@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 from bench.simulate.audience import View
@@ -49,19 +49,24 @@ def _since_change(seen: Iterable[View]) -> list[View]:
 
 def _taste(plan: Plan, seen: Sequence[View], after: Sequence[int], *, changed: bool) -> Json:
     """Share of the taste of the moment among the `WINDOW` videos after so many watches, and over chance: the mean share
-    divided by the mean share of the catalogue."""
+    divided by the mean share of the catalogue, with the standard error over people."""
     people = {person.number: person for person in plan.people}
     chance = mean(plan.chance(_of(person, changed=changed)) for person in plan.people)
     found: Json = {"chance": round(chance, 4)}
     for start in after:
-        hits = [
-            in_taste(view.clip, _of(people[view.person], changed=changed))
-            for view in seen
-            if start <= view.nth < start + WINDOW and view.changed == changed
-        ]
+        hits: defaultdict[int, list[bool]] = defaultdict(list)
+        for view in seen:
+            if start <= view.nth < start + WINDOW and view.changed == changed:
+                hits[view.person].append(in_taste(view.clip, _of(people[view.person], changed=changed)))
         if hits:
-            share = sum(hits) / len(hits)
-            found[f"after_{start}"] = {"share": round(share, 4), "times_chance": round(share / chance, 2)}
+            share = sum(map(sum, hits.values())) / sum(map(len, hits.values()))
+            of_people = [mean(one) for one in hits.values()]
+            error = stdev(of_people) / len(of_people) ** 0.5 if len(of_people) > 1 else 0.0
+            found[f"after_{start}"] = {
+                "share": round(share, 4),
+                "times_chance": round(share / chance, 2),
+                "standard_error": round(error / chance, 2),
+            }
     return found
 
 

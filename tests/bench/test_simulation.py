@@ -74,8 +74,8 @@ def test_the_figures_of_a_known_world() -> None:
     ]
     found = measured(made, Sizes(1, 4, 2, 1), views, 3)
     assert found["taste"]["chance"] == 0.25
-    assert found["taste"]["after_0"] == {"share": 0.5, "times_chance": 2.0}
-    assert found["recovery"]["after_0"] == {"share": 1.0, "times_chance": 2.0}
+    assert found["taste"]["after_0"] == {"share": 0.5, "times_chance": 2.0, "standard_error": 0.0}
+    assert found["recovery"]["after_0"] == {"share": 1.0, "times_chance": 2.0, "standard_error": 0.0}
     assert (found["repeats"], found["coverage"], found["new_videos"]["got_any"]) == (1, 0.75, 0.0)
     assert found["sessions"]["skip_rate"] == 0.5
     assert found["topics"]["pages_above_half"] == 1.0  # two of three on the one whole page
