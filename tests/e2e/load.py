@@ -136,6 +136,7 @@ class Load:
         self.ledger = BookedLedger(dice)
         self.seen = self.ledger.seen = Seen()
         self._dice = dice
+        self._logged_in_at = dict.fromkeys(people, time.monotonic())
 
     def watch(self) -> Seen:
         """A new, empty count."""
@@ -154,10 +155,11 @@ class Load:
             await asyncio.gather(*tasks)
 
     async def _person(self, name: str, stop: asyncio.Event, pause_s: float) -> None:
-        client, logged_in_at, after = self.people[name], time.monotonic(), ""
+        client, after = self.people[name], ""
         while not stop.is_set():
-            if time.monotonic() - logged_in_at > LOG_IN_S:
-                logged_in_at = await self._log_in_again(name, logged_in_at)
+            # Tokens end, however often the load pauses in between.
+            if time.monotonic() - self._logged_in_at[name] > LOG_IN_S:
+                self._logged_in_at[name] = await self._log_in_again(name, self._logged_in_at[name])
             after = await self._read(client, after)
             await self._write(name)
             await asyncio.sleep(pause_s * self._dice.uniform(0.5, 1.5))
