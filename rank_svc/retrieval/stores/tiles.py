@@ -98,6 +98,8 @@ class Tiles:
             tile = self._free.pop() if self._free else self.used
             self.used = max(self.used, tile + 1)
             self.list_of[tile], self.ids[tile] = at, 0
+            # What was never written may be no number at all.
+            self.rows[tile] = self.scan[tile] = 0
             self.tiles_of[at].append(tile)
         self.sizes[at] += 1
         return self.tiles_of[at][-1] * TILE + slot
@@ -139,6 +141,8 @@ class Tiles:
         self.tiles_of = [list(range(a, a + n)) for a, n in zip(first.tolist(), tiles.tolist(), strict=True)]
         self.list_of[: self.used] = np.repeat(np.arange(len(tiles)), tiles)
         self.ids.reshape(-1)[places] = ids
+        last = (first + tiles - 1)[tiles > 0]
+        self.rows[last] = self.scan[last] = 0
         self.places = dict(zip(ids.tolist(), places.tolist(), strict=True))
         return places
 
