@@ -40,7 +40,7 @@ def open_engine(url: str, pool_size: int, command_s: float) -> Engine:
     arguments = _arguments(url)
 
     async def connect() -> Any:
-        connection = await asyncmy.connect(**arguments)
+        connection = await _connect(arguments)
         await _settle(connection, round(command_s * pool.SERVER_SHARE))
         return connection
 
@@ -58,6 +58,15 @@ def open_engine(url: str, pool_size: int, command_s: float) -> Engine:
     translate_network_errors(engine)
     pool.replace_dead_connections(engine, lambda connection: connection._stream_broken)
     return Engine(engine, "BEGIN", ["SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "BEGIN"])
+
+
+async def _connect(arguments: dict[str, Any]) -> Any:
+    try:
+        return await asyncmy.connect(**arguments)
+    except RuntimeError as error:
+        # What the driver says on uvloop of a connection that was taken and hung up on at once, as a balancer does that
+        # has no server behind it.
+        raise ConnectionResetError(str(error)) from error
 
 
 def _arguments(url: str) -> dict[str, Any]:
@@ -120,7 +129,7 @@ async def _connected(url: str) -> AsyncIterator[Any]:
     place = place_of(url)
     try:
         async with asyncio.timeout(pool.CONNECT_S - 0.5):
-            connection = await asyncmy.connect(**_arguments(url) | {"database": None})
+            connection = await _connect(_arguments(url) | {"database": None})
     except asyncmy.errors.OperationalError as error:
         if error.args[0] in (_ACCESS_DENIED, _DATABASE_DENIED):
             raise EngineUnusable(f"MySQL at {place} refuses this user or password") from error

@@ -12,6 +12,7 @@ import uvloop
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, case, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from svc_kit.backends import EngineUnusable
 from svc_kit.databases import pool
 from svc_kit.databases.url import with_query
 from svc_kit.db import (
@@ -25,6 +26,7 @@ from svc_kit.db import (
     insert_new,
     ordered_text,
     upsert,
+    verify,
 )
 from svc_kit.errors import AppError, Reason
 from svc_kit.leases import exclusive, lease_table
@@ -344,6 +346,21 @@ async def test_a_server_that_is_away_is_unavailable(scheme: str) -> None:
         assert caught.value.reason is Reason.UNAVAILABLE
         assert "secret" not in caught.value.message
     await db.close()
+
+
+async def test_a_connection_that_is_hung_up_on_as_it_is_made_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang_up(**_arguments: object) -> object:
+        # What asyncmy says on uvloop, word for word: a socket that closes just between two of its steps can't be had.
+        raise RuntimeError("Transport does not expose socket instance")
+
+    monkeypatch.setattr("asyncmy.connect", hang_up)
+    db = connect("mysql://someone:secret@127.0.0.1:1/reelgraph")
+    with pytest.raises(AppError) as caught:
+        await db.check()
+    await db.close()
+    assert caught.value.reason is Reason.UNAVAILABLE
+    with pytest.raises(EngineUnusable, match="can't connect"):
+        await verify("mysql://someone:secret@127.0.0.1:1/reelgraph")
 
 
 @pytest.mark.parametrize("engine", DATABASES)
