@@ -1,5 +1,5 @@
 """Sums of counters in Redis, before `svc_kit.counters.CounterStore`. Whatever Redis does, answers are right or a
-minute old.
+quarter of a minute old.
 
 One entry a subject holds the sums of its kinds and the subject's version from before they were read; counting replaces
 the version. An entry of another version is not used, so a slow reader can't put back what has changed meanwhile.
@@ -16,7 +16,7 @@ from svc_kit.cache import Cache, CacheError, Call
 from svc_kit.counters import CountedDelivery, CounterStore, DeltasOf, Key
 from svc_kit.telemetry import log
 
-ENTRY_S = 60
+ENTRY_S = 15
 VERSION_S = 3600
 """Longer than any entry lives: a version that ends takes no valid entry along."""
 
@@ -37,7 +37,7 @@ class CachedCounters:
         return changed
 
     async def invalidate(self, subjects: Collection[int]) -> None:
-        """Make the entries of these subjects invalid. When Redis can't, they end within a minute."""
+        """Make the entries of these subjects invalid. When Redis can't, they end within `ENTRY_S`."""
         calls = []
         for subject in subjects:
             version, entry = self._version_key(subject), self._entry_key(subject)
