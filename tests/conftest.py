@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 import structlog
 from hypothesis import settings
 
 from tests.support.engine_report import pytest_collection_modifyitems, pytest_unconfigure
 
-__all__ = ["pytest_collection_modifyitems", "pytest_unconfigure"]
+__all__ = ["logging_is_left_as_it_was", "pytest_collection_modifyitems", "pytest_unconfigure"]
+
+
+@pytest.fixture(autouse=True)
+def logging_is_left_as_it_was() -> Iterator[None]:
+    """Programs that a test runs in this process choose what is logged, for good; others read what is logged."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 def pytest_configure() -> None:

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
 import pytest
 import structlog
 
 
 @pytest.fixture(autouse=True)
-def logs_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def logs_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands configure logging for their process, for good: loggers keep what they first met. Here that process is
     shared with tests that read logs, so they go to stderr without being kept."""
     before = structlog.get_config()
@@ -17,5 +16,3 @@ def logs_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         structlog.configure(**before | {"logger_factory": structlog.PrintLoggerFactory(sys.stderr)})
 
     monkeypatch.setattr("svc_kit.telemetry.configure_logging", to_stderr)
-    yield
-    structlog.configure(**before)
