@@ -11,7 +11,16 @@ from importlib import import_module
 from feed_svc.analytics.stores import ARCHIVE_SCHEMES, ARCHIVE_SETTING
 from feed_svc.settings import FeedSettings
 from launcher.migrate import SERVICES, migrations_of
-from svc_kit.backends import VERIFY_S, EngineUnusable, UnknownScheme, migrate, resolve, verify, without_secret
+from svc_kit.backends import (
+    VERIFY_S,
+    EngineUnusable,
+    UnknownScheme,
+    check_login,
+    migrate,
+    resolve,
+    verify,
+    without_secret,
+)
 from svc_kit.db import connect
 from svc_kit.db import verify as verify_database
 from svc_kit.errors import AppError
@@ -104,11 +113,12 @@ async def examine_database(settings: PlatformSettings, service: str) -> str:
     migrations = migrations_of(service)
     head = migrations.head()
     try:
+        check_login(url)
         async with asyncio.timeout(VERIFY_S):
             return await _database(url, migrations, head)
     except TimeoutError:
         raise EngineUnusable(f"{shown}: no answer within {VERIFY_S:g} s") from None
-    except (AppError, ValueError, OSError) as error:
+    except Exception as error:
         raise EngineUnusable(f"{shown}: {error}") from error
 
 

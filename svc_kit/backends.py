@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from types import ModuleType
 
@@ -22,6 +22,7 @@ VERIFY_S = 5.0
 """Within this an engine is found usable or not: nobody waits longer for a start that can't succeed."""
 AGAIN_S = 1.0
 MIGRATE_S = 120.0
+_QUERY_SECRET = re.compile(r"([?&](?:ssl)?(?:password|passwd|secret)=)[^&#]*", re.IGNORECASE)
 
 
 class UnknownScheme(ValueError):
@@ -51,7 +52,28 @@ def resolve(setting: str, url: str, schemes: Mapping[str, str]) -> ModuleType:
 
 def without_secret(url: str) -> str:
     """The URL with its password left out, for messages and logs."""
-    return re.sub(r"(?<=://)([^/@]*)@", lambda m: f"{m[1].partition(':')[0]}:***@", url)
+    # To the last `@`, although one may stand in an option: rather too much is hidden than a part of a password shown.
+    scheme, mark, rest = url.partition("://")
+    login, at, place = rest.rpartition("@")
+    if at and not rest.startswith("/"):
+        user, colon, _ = login.partition(":")
+        rest = f"{user}:***@{place}" if colon else f"***@{place}"
+    return scheme + mark + _QUERY_SECRET.sub(r"\1***", rest)
+
+
+def check_login(url: str) -> None:
+    """Raise `EngineUnusable` for a login that ends before its `@`: what is behind the `/` of a password would be taken
+    for something else, and shown in messages."""
+    rest = url.partition("://")[2]
+    login, at, _ = rest.rpartition("@")
+    if at and not rest.startswith("/") and re.search(r"[/?#]", login) and not _is_place(login):
+        raise EngineUnusable("the user name or password holds one of / ? #: write it percent-encoded")
+
+
+def _is_place(text: str) -> bool:
+    """Whether what stands before an `@` is host and path already: the `@` is in an option's value."""
+    authority = re.split(r"[/?#]", text, maxsplit=1)[0]
+    return authority != text and re.fullmatch(r"[\w.\-]*(:\d+)?(,[\w.\-]+(:\d+)?)*|[^@]*@.*", authority) is not None
 
 
 async def verify(setting: str, url: str, schemes: Mapping[str, str]) -> str:
@@ -62,18 +84,31 @@ async def verify(setting: str, url: str, schemes: Mapping[str, str]) -> str:
         return ""
     shown, why = f"{setting}={without_secret(url)}", f"no answer within {VERIFY_S:g} s"
     try:
+        check_login(url)
         async with asyncio.timeout(VERIFY_S):
             try:
-                return str(await check(url))
+                return await _told(check, url)
             except EngineUnusable as error:
                 why = str(error)
             # Once more, as long as there is time: on a busy machine an answer may have been late.
             await asyncio.sleep(AGAIN_S)
-            return str(await check(url))
+            return await _told(check, url)
     except TimeoutError:
         raise EngineUnusable(f"{shown}: {why}") from None
     except EngineUnusable as error:
         raise EngineUnusable(f"{shown}: {error}") from error
+
+
+async def _told(check: Callable[[str], Awaitable[str]], url: str) -> str:
+    """What `check` says. Whatever else goes wrong in it, such as a file that is not there, is a reason too: what is
+    wrong with one engine must not hide the others."""
+    try:
+        return str(await check(url))
+    except (EngineUnusable, TimeoutError):
+        raise
+    except Exception as error:
+        said = str(error).replace(url, without_secret(url))
+        raise EngineUnusable(f"{type(error).__name__}: {said}") from error
 
 
 async def migrate(setting: str, url: str, schemes: Mapping[str, str]) -> str:
@@ -82,8 +117,9 @@ async def migrate(setting: str, url: str, schemes: Mapping[str, str]) -> str:
     if make is None:
         return ""
     try:
+        check_login(url)
         async with asyncio.timeout(MIGRATE_S):
-            return str(await make(url))
+            return await _told(make, url)
     except TimeoutError:
         raise EngineUnusable(f"{setting}={without_secret(url)}: not done within {MIGRATE_S:g} s") from None
     except EngineUnusable as error:

@@ -114,6 +114,8 @@ def settings_of(url: str) -> KafkaSettings:
         raise ValueError(f"bus URL {without_secret(url)}: expected {wanted}")
     if known.get("mechanism", "PLAIN") not in MECHANISMS:
         raise ValueError(f"mechanism={known['mechanism']}: valid: {', '.join(MECHANISMS)}")
+    if not SCHEMES[scheme] and (idle := [name for name in ("ca", "cert", "key") if name in known]):
+        raise ValueError(f"bus URL {without_secret(url)}: {idle[0]} needs kafka+ssl://")
     return KafkaSettings(
         servers=tuple(servers.split(",")),
         secure=SCHEMES[scheme],

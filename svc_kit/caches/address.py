@@ -72,6 +72,9 @@ def raw(client: Redis) -> Redis:
     return client
 
 
+_FILES = ("ca_file", "cert_file", "key_file")
+
+
 def parse(url: str, *, many: bool) -> Address:
     """The address in a URL, of one server or, with `many`, of several of a cluster. Raises `EngineUnusable`."""
     parts = urlsplit(url)
@@ -85,13 +88,16 @@ def parse(url: str, *, many: bool) -> Address:
         raise EngineUnusable(
             "a cluster has no numbered databases" if many else f"the database must be a number, not {database!r}"
         )
+    options, secure = _options(parts.query), parts.scheme.startswith("rediss")
+    if not secure and (idle := [name for name in _FILES if name in options]):
+        raise EngineUnusable(f"{idle[0]} needs rediss:// or rediss-cluster://")
     return Address(
         found,
         unquote(username) or None,
         unquote(password) or None,
         int(database or 0),
-        parts.scheme.startswith("rediss"),
-        **_options(parts.query),
+        secure,
+        **options,
     )
 
 
@@ -106,7 +112,7 @@ def _options(query: str) -> dict[str, Any]:
     kinds: dict[str, Callable[[str], Any]] = {
         "timeout_ms": lambda text: _number("timeout_ms", text, MOST_TIMEOUT_MS) / 1000,
         "connections": lambda text: _number("connections", text, 1000),
-        **dict.fromkeys(("ca_file", "cert_file", "key_file"), str),
+        **dict.fromkeys(_FILES, str),
     }
     found: dict[str, Any] = {}
     for name, text in parse_qsl(query, keep_blank_values=True):

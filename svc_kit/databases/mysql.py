@@ -40,8 +40,13 @@ def open_engine(url: str, pool_size: int, command_s: float) -> Engine:
     arguments = _arguments(url)
 
     async def connect() -> Any:
-        connection = await _connect(arguments)
-        await _settle(connection, round(command_s * pool.SERVER_SHARE))
+        async with asyncio.timeout(pool.CONNECT_S):
+            connection = await _connect(arguments)
+            try:
+                await _settle(connection, round(command_s * pool.SERVER_SHARE))
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     def creator() -> Any:
@@ -92,7 +97,12 @@ def _arguments(url: str) -> dict[str, Any]:
 
 def _tls(query: dict[str, str]) -> ssl.SSLContext | None:
     """Given one, the driver connects in no other way."""
+    files = [name for name in ("sslrootcert", "sslcert", "sslkey") if name in query]
     mode = query.get("sslmode", "disable")
+    if files and mode == "disable":
+        raise ValueError(f"database URL mysql://: {files[0]} needs sslmode=require, verify-ca or verify-full")
+    # As with PostgreSQL: who names the authority wants it asked.
+    mode = "verify-ca" if mode == "require" and "sslrootcert" in query else mode
     if mode not in SSL_MODES:
         raise ValueError(f"database URL mysql://: sslmode must be one of {', '.join(SSL_MODES)}, not {mode}")
     if mode == "disable":

@@ -31,6 +31,10 @@ class Connection(AsyncAdapt_asyncmy_connection):
     __slots__ = ("limit_s",)
     _cursor_cls = _Cursor
 
+    async def _do_ping(self) -> None:
+        async with asyncio.timeout(self.limit_s):
+            await super()._do_ping()
+
     def __init__(self, dbapi: Any, connection: Any, limit_s: float) -> None:
         super().__init__(dbapi, connection)
         self.limit_s = limit_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from svc_kit.backends import EngineUnusable
 from svc_kit.s3.address import parse_address
 from svc_kit.s3.bucket import PAGE, Bucket, open_bucket
 
@@ -32,6 +33,8 @@ async def _mirror(url: str, prefix: str, folder: Path) -> int:
 
 
 async def _copy(bucket: Bucket, key: str, path: Path) -> None:
+    if ".." in path.parts:
+        raise EngineUnusable(f"object {key!r} would leave the folder that it is copied to")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         async for piece in bucket.read(key):

@@ -23,9 +23,11 @@ class EngineProcess:
         return f"127.0.0.1:{self._folder.port(next(iter(self._engine.PORTS)))}"
 
     def _signal(self, number: signal.Signals) -> None:
-        for server in runner.known(self._folder, self._engine):
-            if pid := process.running(server):
-                os.kill(pid, number)
+        found = [pid for server in runner.known(self._folder, self._engine) if (pid := process.running(server))]
+        if not found:
+            raise RuntimeError(f"{self._engine.NAME}: no process of ours runs it: nothing would happen to it")
+        for pid in found:
+            os.kill(pid, number)
 
     async def freeze(self) -> None:
         """Its connections stay open and nothing is answered any more."""

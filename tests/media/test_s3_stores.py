@@ -57,6 +57,14 @@ def test_originals_are_moved_by_age_and_stale_uploads_end() -> None:
     assert len(s3_upkeep.lifecycle(parse_address("s3://host/media?warm_days=0"))) == 1
 
 
+def test_rules_of_instances_that_share_a_bucket_have_names_of_their_own() -> None:
+    names = [
+        {rule["ID"] for rule in s3_upkeep.lifecycle(parse_address(f"s3://host/media?prefix={prefix}"))}
+        for prefix in ("", "a", "b", "a/b")
+    ]
+    assert len(set.union(*names)) == 8
+
+
 async def _bytes(*pieces: bytes) -> AsyncIterator[bytes]:
     for piece in pieces:
         yield piece

@@ -84,7 +84,35 @@ async def test_an_embedded_engine_has_nothing_to_verify_or_migrate(engine: Modul
         ("kafka://u:p:w@h:1,h2:2?x=1", "kafka://u:***@h:1,h2:2?x=1"),
         ("sqlite:////data/x.db", "sqlite:////data/x.db"),
         ("s3://bucket?region=x", "s3://bucket?region=x"),
+        ("s3://AKIA:wJalr/K7MD/bPx@host/bucket", "s3://AKIA:***@host/bucket"),
+        ("redis://:pa/S?x#y@h", "redis://:***@h"),
+        ("neo4j://u:p@ss@h", "neo4j://u:***@h"),
+        ("redis://KEY@h", "redis://***@h"),
+        ("postgresql://h/db?user=u&password=S&sslpassword=T", "postgresql://h/db?user=u&password=***&sslpassword=***"),
+        ("user://u:1/x@h", "user://u:***@h"),
+        ("s3://bucket?prefix=a@b", "s3://***@b"),
     ],
 )
 def test_a_shown_url_has_no_password(url: str, shown: str) -> None:
     assert without_secret(url) == shown
+
+
+@pytest.mark.parametrize("secret", ["pa/ss", "p?s", "p#s"])
+async def test_a_password_that_a_url_would_be_cut_at_is_refused_and_not_shown(engine: ModuleType, secret: str) -> None:
+    async def shows_all(url: str) -> str:
+        raise ValueError(url)
+
+    engine.__dict__["verify"] = engine.__dict__["migrate"] = shows_all
+    for act in (verify, migrate):
+        with pytest.raises(EngineUnusable, match="percent-encoded") as caught:
+            await act(SETTING, f"engine://user:{secret}@host/name", SCHEMES)
+        assert secret not in str(caught.value)
+
+
+async def test_whatever_goes_wrong_in_an_adapter_names_the_setting(engine: ModuleType) -> None:
+    async def reads_a_file(_url: str) -> str:
+        raise FileNotFoundError("/nope")
+
+    engine.__dict__["verify"] = reads_a_file
+    with pytest.raises(EngineUnusable, match=f"^{SETTING}=engine://host: FileNotFoundError: /nope"):
+        await verify(SETTING, "engine://host", SCHEMES)

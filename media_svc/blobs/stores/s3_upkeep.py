@@ -14,7 +14,6 @@ from svc_kit.s3.address import S3Address
 from svc_kit.s3.bucket import Bucket, S3Refused
 from svc_kit.s3.usable import made_bucket
 
-_OURS = "reelgraph-"
 _STALE_UPLOAD_DAYS = 7
 """A net below the janitor, which gives uploads up after hours."""
 _NONE_YET = {"NoSuchCORSConfiguration", "NoSuchLifecycleConfiguration"}
@@ -39,7 +38,7 @@ async def migrate(url: str) -> str:
 
 async def _set_cors(bucket: Bucket) -> None:
     ours = {
-        "ID": f"{_OURS}clients",
+        "ID": _id(bucket.address, "clients"),
         "AllowedOrigins": list(bucket.address.cors_origins),
         "AllowedMethods": ["GET", "HEAD", "PUT"],
         "AllowedHeaders": ["*"],
@@ -59,7 +58,7 @@ async def _set_lifecycle(bucket: Bucket) -> None:
 def lifecycle(address: S3Address) -> list[dict[str, Any]]:
     """Our rules: uploads that nobody finishes end, originals are moved by age."""
     stale = {
-        "ID": f"{_OURS}stale-uploads",
+        "ID": _id(address, "stale-uploads"),
         "Status": "Enabled",
         "Filter": {"Prefix": address.prefix},
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": _STALE_UPLOAD_DAYS},
@@ -69,12 +68,17 @@ def lifecycle(address: S3Address) -> list[dict[str, Any]]:
     if not moves:
         return [stale]
     aging = {
-        "ID": f"{_OURS}originals",
+        "ID": _id(address, "originals"),
         "Status": "Enabled",
         "Filter": {"Prefix": f"{address.prefix}originals/"},
         "Transitions": moves,
     }
     return [stale, aging]
+
+
+def _id(address: S3Address, name: str) -> str:
+    """The ID of a rule of ours. Each prefix has its own: several instances may share a bucket."""
+    return f"reelgraph-{address.prefix.strip('/').replace('/', '.')}{'-' if address.prefix else ''}{name}"
 
 
 async def _others(bucket: Bucket, operation: str, name: str) -> Sequence[Mapping[str, Any]]:
@@ -84,4 +88,5 @@ async def _others(bucket: Bucket, operation: str, name: str) -> Sequence[Mapping
         if refused.code in _NONE_YET:
             return []
         raise
-    return [rule for rule in found.get(name, ()) if not str(rule.get("ID", "")).startswith(_OURS)]
+    ours = {_id(bucket.address, rule) for rule in ("clients", "stale-uploads", "originals")}
+    return [rule for rule in found.get(name, ()) if rule.get("ID") not in ours]

@@ -73,6 +73,8 @@ def parse(url: str) -> TritonUrl:
             values[name] = value
         else:
             raise EngineUnusable(f"unknown option {name[:40]}")
+    if values.get("ca") and not parts.scheme.endswith("+ssl"):
+        raise EngineUnusable("ca needs triton+ssl://")
     if not values.get("repository"):
         raise EngineUnusable("`?repository=/folder`, where versions of models lie, is missing")
     values["repository"] = Path(values["repository"])

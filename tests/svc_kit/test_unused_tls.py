@@ -1,0 +1,45 @@
+"""An option of TLS beside a URL without it is a mistake that must not pass for security."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from rank_svc.scorers.stores import triton_server
+from svc_kit.backends import EngineUnusable
+from svc_kit.bus.kafka_config import settings_of
+from svc_kit.caches.address import parse
+from svc_kit.databases import mysql
+from svc_kit.databases.url import query_of
+from tests.support.certificates import Authority
+
+
+@pytest.mark.parametrize("option", ["ca", "cert", "key"])
+def test_kafka_refuses_files_without_tls(option: str) -> None:
+    with pytest.raises(ValueError, match=rf"{option} needs kafka\+ssl://"):
+        settings_of(f"kafka://u:p@h:1?{option}=/file.pem")
+
+
+@pytest.mark.parametrize("option", ["ca_file", "cert_file", "key_file"])
+def test_redis_refuses_files_without_tls(option: str) -> None:
+    with pytest.raises(EngineUnusable, match=f"{option} needs rediss://"):
+        parse(f"redis://h:1?{option}=/file.pem", many=False)
+
+
+def test_triton_refuses_an_authority_without_tls() -> None:
+    with pytest.raises(EngineUnusable, match=r"ca needs triton\+ssl://"):
+        triton_server.parse("triton://:KEY@h:1?repository=/models&ca=/ca.pem")
+
+
+@pytest.mark.parametrize("option", ["sslrootcert", "sslcert", "sslkey"])
+def test_mysql_refuses_files_without_tls(option: str) -> None:
+    with pytest.raises(ValueError, match=f"{option} needs sslmode="):
+        mysql._tls(query_of(f"mysql://h/db?{option}=/file.pem"))
+
+
+def test_mysql_asks_an_authority_that_is_named(tmp_path: Path) -> None:
+    file = Authority(tmp_path, "ours").ca_file
+    context = mysql._tls(query_of(f"mysql://h/db?sslmode=require&sslrootcert={file}"))
+    assert context is not None and context.verify_mode is ssl.CERT_REQUIRED
