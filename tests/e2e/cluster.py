@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.e2e.instance import free_port
+from tests.support.ports import free_port
 
 SERVICES = ("graph", "media", "rank", "feed")
 ROLES = (*SERVICES, "workers", "gateway")

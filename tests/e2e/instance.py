@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 START_S, STOP_S = 60.0, 20.0
 
 
@@ -90,13 +92,3 @@ async def instance(data_dir: Path, **options: int) -> AsyncIterator[Instance]:
         yield running
     finally:
         await running.kill()
-
-
-def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    import socket
-
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

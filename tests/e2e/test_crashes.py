@@ -13,9 +13,10 @@ import httpx
 import pytest
 
 from launcher.demo.client import ApiClient
-from tests.e2e.instance import Instance, free_port, start
+from tests.e2e.instance import Instance, start
 from tests.e2e.ledger import Ledger
 from tests.e2e.world import PASSWORD, World, open_world
+from tests.support.ports import free_port
 
 POINTS = (
     "relay.before_publish",

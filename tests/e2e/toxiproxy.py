@@ -6,7 +6,7 @@ from types import TracebackType
 
 import httpx
 
-from tests.e2e.instance import free_port
+from tests.support.ports import free_port
 
 
 class Toxiproxy:

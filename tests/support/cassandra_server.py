@@ -14,7 +14,7 @@ import pytest
 from deploy.servers import cassandra, process
 from deploy.servers.engine import Server
 from deploy.servers.folder import Folder, default_root
-from tests.support.redis_servers import free_port
+from tests.support.ports import free_port
 
 START_S = 180
 

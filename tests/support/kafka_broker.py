@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import pytest
 from deploy.servers import kafka as recipe
 from deploy.servers import process
 from deploy.servers.folder import Folder, default_root
+from tests.support.ports import free_port
 
 
 class Broker:
@@ -28,7 +28,7 @@ class Broker:
         self._folder = Folder(root)
         self._folder.make()
         self._folder.of(recipe.NAME).joinpath("lib").symlink_to(jars)
-        self._folder.choose_ports({name: _free_port() for name in recipe.PORTS})
+        self._folder.choose_ports({name: free_port() for name in recipe.PORTS})
         recipe.prepare(self._folder)
         (self._server,) = recipe.servers(self._folder)
         self.url = recipe.url(self._folder)
@@ -54,12 +54,6 @@ class Broker:
         """Kill it if it runs."""
         if process.running(self._server) is not None:
             self.send(signal.SIGKILL)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +15,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+
+from tests.support.ports import free_port
 
 PASSWORD = "a-password"
 SLOTS = 16384
@@ -141,11 +142,3 @@ async def _until_all(servers: Sequence[OwnServer], name: str, value: str) -> Non
 async def _cluster_info(server: OwnServer) -> dict[str, str]:
     found = await server.do("CLUSTER INFO")
     return {str(name): str(fact) for name, fact in dict(found).items()}
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

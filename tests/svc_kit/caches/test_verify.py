@@ -10,7 +10,8 @@ import pytest
 
 from svc_kit.backends import EngineUnusable, verify
 from svc_kit.caches import SCHEMES
-from tests.support.redis_servers import PASSWORD, cluster_url, free_port, own_cluster, own_server
+from tests.support.ports import free_port
+from tests.support.redis_servers import PASSWORD, cluster_url, own_cluster, own_server
 
 
 async def said(url: str) -> str:
