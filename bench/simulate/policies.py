@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Protocol
@@ -37,7 +38,7 @@ class Policy(Protocol):
         ...
 
 
-class _Rival:
+class _Rival(ABC):
     """A policy that never shows what was seen."""
 
     def __init__(self, plan: Plan, seed: int) -> None:
@@ -59,8 +60,9 @@ class _Rival:
         self.shown[person.number].update(clip.number for clip in page)
         return page
 
+    @abstractmethod
     def choose(self, person: Person, left: Sequence[Clip], size: int) -> Sequence[Clip]:
-        raise NotImplementedError
+        """Up to `size` of what is left for this person."""
 
     async def told(self, person: Person, seen: Seen) -> None:
         for clip, reaction in seen:

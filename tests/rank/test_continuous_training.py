@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class Trainer:
             return self.watched
 
         log, library = self.versions.log, self.versions.library
-        own_lease = lambda: lease(self.db, TRAINING, self.clock)  # noqa: E731
+        own_lease = partial(lease, self.db, TRAINING, self.clock)
         command = (sys.executable, "-c", READ + program)
         return ContinuousTraining(
             *(log, library, request, own_lease, watched, self.clock), missing=missing, command=command

@@ -22,7 +22,7 @@ from feed_svc.fanout.queries import FollowedVideos
 from feed_svc.fanout.store import FanoutJob, FollowerPage, Inbox, Key, Post, TimelineEntry
 from feed_svc.settings import FeedSettings
 from svc_kit.clock import now_ms
-from svc_kit.errors import unavailable
+from svc_kit.errors import AppError, unavailable
 from tests.support.clock import FakeClock
 
 AUTHOR, VIEWER = 100, 7
@@ -238,7 +238,7 @@ class Story:
             job = self.stage.jobs[-1]
             try:
                 await self.commands.run_next("me")
-            except Exception:
+            except AppError:
                 # As a lease that ran out: somebody takes it up again.
                 self.stage.jobs.append(replace(job, last_follower_id=0))
                 await asyncio.sleep(0)
