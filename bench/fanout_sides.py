@@ -153,13 +153,13 @@ def reset_peak() -> None:
 @asynccontextmanager
 async def bare_client(url: str) -> AsyncIterator[Any]:
     """redis-py as it comes."""
-    address = parse(url, many=True)
+    address = parse(url, many="cluster" in url.partition(":")[0])
     host, port = address.hosts[0]
     if "cluster" in url.partition(":")[0]:
         client: Any = RedisCluster(host=host, port=port, password=address.password)
         await client.initialize()
     else:
-        client = raw(Redis(host=host, port=port, password=address.password, protocol=2))
+        client = raw(Redis(host=host, port=port, db=address.database, password=address.password, protocol=2))
     try:
         yield client
     finally:
