@@ -55,12 +55,14 @@ ROUNDS = 7
 AUTHOR = 77
 WINDOW = FeedSettings().fanout_window
 FILL_AT_ONCE = 500
+MANY_ENTRIES = 3
+"""A million inboxes fit into the memory that `make servers` gives Redis."""
 Push = Callable[[Post, Sequence[int]], Awaitable[int]]
 
 
-def post(number: int) -> Post:
+def post(number: int, author_id: int = AUTHOR) -> Post:
     """A new video of the author's, newer than all before it."""
-    return Post(1_000_000 + number, AUTHOR, 1_900_000_000_000 + number)
+    return Post(1_000_000 + number, author_id, 1_900_000_000_000 + number)
 
 
 async def empty(cache: Cache) -> None:
@@ -172,10 +174,11 @@ async def whole(platform: BenchPlatform, cache: Cache, followers: int, graph_url
         await migrate("REELGRAPH_TEST_NEO4J_URL", graph_url, GRAPH_SCHEMES)
         graph = await resolve("the graph", graph_url, GRAPH_SCHEMES).open(graph_url)
         stack.push_async_callback(graph.close)
+        author = AUTHOR + followers  # The graph keeps its creators from run to run.
         began = time.perf_counter()
         for start in range(0, followers, 10_000):
             some = range(start, min(start + 10_000, followers))
-            await graph.apply([Edge(user(i), AUTHOR, True, 1, i + 1) for i in some])
+            await graph.apply([Edge(user(i), author, True, 1, i + 1) for i in some])
         print(f"{followers:,} follows in {graph_url.partition(':')[0]} ({time.perf_counter() - began:.0f} s)")
         nothing: Any = None
         servicer = FollowServicer(nothing, FollowQueries(nothing, graph, nothing, nothing), nothing)
@@ -186,7 +189,7 @@ async def whole(platform: BenchPlatform, cache: Cache, followers: int, graph_url
         commands = await stack.enter_async_context(job_runner(platform, cache, peer, platform.clock))
         spent, reading = Spent(), Spent()
         for i in range(ROUNDS + 1):
-            await commands._queue(FanoutJob(post(10_000 + i), 1))
+            await commands._queue(FanoutJob(post(10_000 + i, author), 1))
 
             async def run() -> int:
                 await commands.run_next("bench")
@@ -195,7 +198,7 @@ async def whole(platform: BenchPlatform, cache: Cache, followers: int, graph_url
             async def read() -> int:
                 after, count = 0, 0
                 while True:
-                    page = await peer.active_followers(AUTHOR, after, 10_000, 1)
+                    page = await peer.active_followers(author, after, 10_000, 1)
                     after, count = page.upto_id, count + len(page.user_ids)
                     if not after:
                         return count
@@ -208,12 +211,12 @@ async def whole(platform: BenchPlatform, cache: Cache, followers: int, graph_url
         for i in (0, followers // 2, followers - 1):
             inbox = await store.read(user(i), 1)
             assert inbox is not None
-            assert inbox.posts[0] == post(10_000 + ROUNDS)
+            assert inbox.posts[0] == post(10_000 + ROUNDS, author)
 
 
 async def many(platform: BenchPlatform, cache: Cache, count: int) -> None:
     """Memory of a job over very many followers, stopped in the middle and taken up again."""
-    await fill(cache, count, 10)
+    await fill(cache, count, MANY_ENTRIES)
     graph = Followers(count)
     later = FakeClock(platform.clock.now() + timedelta(hours=1))
     async with (
@@ -239,7 +242,7 @@ async def many(platform: BenchPlatform, cache: Cache, count: int) -> None:
     for i in range(0, count, count // 1000):
         inbox = await store.read(user(i), 1)
         assert inbox is not None
-        assert [p.video_id for p in inbox.posts[:2]] == [post(1).video_id, 9], (i, inbox.posts[:3])
+        assert [p.video_id for p in inbox.posts[:2]] == [post(1).video_id, MANY_ENTRIES - 1], (i, inbox.posts[:3])
     print("each of 1,000 inboxes looked into has the video once")
 
 
