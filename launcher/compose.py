@@ -21,7 +21,7 @@ from svc_kit.caller import ANONYMOUS
 from svc_kit.clock import Clock, SystemClock
 from svc_kit.ids import IdGenerator
 from svc_kit.readiness import Check
-from svc_kit.rpc.client import Peer, open_channel
+from svc_kit.rpc.client import Peer, open_channel, target_of
 from svc_kit.rpc.server import RpcServer, Servicer
 from svc_kit.rpc.tls import tls_of
 from svc_kit.service import Channels, Platform, Service
@@ -79,8 +79,23 @@ def check_roles(settings: PlatformSettings, roles: set[str]) -> None:
                 "roles in several processes need an engine that they share"
             )
     for service in SERVICES:
-        if service not in roles and not getattr(settings, f"{service}_address"):
-            raise BadComposition(f"REELGRAPH_{service.upper()}_ADDRESS must say where {service} answers")
+        if service not in roles:
+            _check_address(settings, service)
+
+
+def _check_address(settings: PlatformSettings, service: str) -> None:
+    name, address = f"REELGRAPH_{service.upper()}_ADDRESS", getattr(settings, f"{service}_address")
+    if not address:
+        raise BadComposition(f"{name} must say where {service} answers")
+    try:
+        target_of(address)
+    except ValueError as error:
+        raise BadComposition(f"{name}={error}") from None
+    if "," in address and settings.tls_ca_file and not settings.tls_server_name:
+        raise BadComposition(
+            f"{name}={address}: several addresses have no name that certificates could be for; "
+            "REELGRAPH_TLS_SERVER_NAME must say it, or one name for all be the address"
+        )
 
 
 @asynccontextmanager

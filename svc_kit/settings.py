@@ -60,7 +60,7 @@ class PlatformSettings(BaseSettings):
     rank_address: str = ""
     feed_address: str = ""
     """Where a service that does not run in this process answers gRPC: `host:port`, round robin over what the name
-    resolves to, or several of them with commas between."""
+    resolves to (`dns://server:port/host:port`: asked of that name server), or several `ip:port` with commas between."""
 
     tls_cert_file: str = ""
     """PEM certificate (chain) of this process: its gRPC servers speak TLS, and it shows it to other services."""
@@ -71,7 +71,8 @@ class PlatformSettings(BaseSettings):
     tls_client_auth: bool = False
     """Mutual TLS: gRPC servers refuse whoever shows no certificate signed by `tls_ca_file`."""
     tls_server_name: str = ""
-    """Name that other services' certificates must bear; empty: the host of their address."""
+    """Name that other services' certificates must bear; empty: the host of their address. Needed where an address is
+    several."""
 
     drain_notice_s: float = Field(default=0.0, ge=0, le=300)
     """After SIGTERM or SIGINT, how long `/readyz` and gRPC health say that this process is leaving while it goes on

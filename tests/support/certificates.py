@@ -22,7 +22,7 @@ class Pair:
 
 
 class Authority:
-    """Signs certificates for 127.0.0.1 and `localhost`."""
+    """Signs certificates for 127.0.0.1, `localhost` and other names."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
@@ -34,11 +34,13 @@ class Authority:
         self.ca_file = str(folder / f"{name}.pem")
         Path(self.ca_file).write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
 
-    def sign(self, name: str) -> Pair:
-        """A new pair."""
+    def sign(self, name: str, *hosts: str, loopback: bool = True) -> Pair:
+        """A new pair; `hosts` are DNS names that it is for, beside (or instead of) 127.0.0.1 and `localhost`."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+        names: list[x509.GeneralName] = [x509.DNSName(host) for host in hosts]
+        if loopback:
+            names += [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
         builder = self._builder(subject, key).add_extension(x509.SubjectAlternativeName(names), False)
         cert_file, key_file = self._folder / f"{name}-cert.pem", self._folder / f"{name}-key.pem"
         cert_file.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
