@@ -11,6 +11,7 @@ import torch
 
 from rank_svc.scorers.store import HISTORY, RANK_FEATURES, Floats
 from rank_svc.train.batches import material
+from rank_svc.train.columns import MAX_ID
 from rank_svc.train.dataset import Dataset, Ints
 from rank_svc.train.derive import Derive, Source, WatchTime, watch_quantiles, watch_tables
 from rank_svc.train.fit import Fitted
@@ -59,7 +60,8 @@ def fit_ranker(
         return None
     known = content(dataset.catalogue, dataset.items)
     rows, timeline = replay(dataset, histories, known)
-    users = _users(rows.user_ids, histories, fitted)
+    earlier = histories.where(histories.times_ms < rows.times_ms.min(initial=MAX_ID))
+    users = _users(rows.user_ids, earlier, fitted)
     source = Source(rows, timeline, (), vectors, users)
     names = _varying(rows.features)
     source = Source(rows, timeline, names, vectors, users)
