@@ -1,4 +1,5 @@
-"""The platform as a company runs it: every role a process of its own, several of each, over TCP."""
+"""The platform as a company runs it: every role a process of its own, several of each, over TCP with mutual TLS. Each
+role has a certificate of its own, and is found by a name that means all its replicas."""
 
 from __future__ import annotations
 
@@ -12,8 +13,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import grpc
 import httpx
 
+from svc_kit.rpc.client import open_channel
+from svc_kit.rpc.tls import Tls
+from tests.support.certificates import Authority, Pair
+from tests.support.dns import naming
 from tests.support.ports import free_port
 
 SERVICES = ("graph", "media", "rank", "feed")
@@ -39,6 +45,8 @@ class Member:
     http_port: int
     grpc_port: int
     log: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Its own, beside those of all."""
     process: asyncio.subprocess.Process | None = None
 
     @property
@@ -47,9 +55,14 @@ class Member:
         return f"{self.role}-{self.number}"
 
     @property
+    def host(self) -> str:
+        """The replicas of a role share a port, so that one name can mean them all: each has an address of its own."""
+        return f"127.0.0.{self.number + 1}"
+
+    @property
     def base(self) -> str:
         """Its HTTP origin."""
-        return f"http://127.0.0.1:{self.http_port}"
+        return f"http://{self.host}:{self.http_port}"
 
     @property
     def alive(self) -> bool:
@@ -65,10 +78,10 @@ class Member:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "launcher.cli", "serve", self.role, "--data-dir", str(data_dir)),
-                *("--http-port", str(self.http_port), "--grpc-port", str(self.grpc_port)),
+                *("--host", self.host, "--http-port", str(self.http_port), "--grpc-port", str(self.grpc_port)),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env=dict(environment),
+                env={**environment, **self.settings},
             )
         assert self.process.stdout is not None
         line = ""
@@ -100,8 +113,10 @@ class Cluster:
 
     data_dir: Path
     environment: dict[str, str]
+    """Settings of all; the certificate in them is an operator's."""
     members: list[Member]
-    started: list[str] = field(default_factory=list)
+    tls: Tls
+    """An operator's, for calls from outside."""
 
     def of(self, role: str) -> list[Member]:
         """The processes of a role."""
@@ -118,8 +133,12 @@ class Cluster:
         return self.of("gateway")[0].base
 
     def grpc_address(self, service: str) -> str:
-        """Where a service answers."""
-        return f"127.0.0.1:{self.of(service)[0].grpc_port}"
+        """Where a service answers, all replicas of it; known while the cluster runs."""
+        return self.environment[_address_setting(service)]
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        """A channel to a service, with the operator's certificate."""
+        return open_channel(self.grpc_address(service), self.tls)
 
     def log_tail(self) -> str:
         """The ends of all logs."""
@@ -188,19 +207,16 @@ async def _not_ready(http: httpx.AsyncClient, member: Member) -> str:
 
 
 def layout(folder: Path, engines: Mapping[str, str], replicas: Mapping[str, int], **settings: str) -> Cluster:
-    """A cluster that is not started: ports chosen, settings written out. `engines`: `REELGRAPH_..._URL`."""
+    """A cluster that is not started: ports chosen, certificates made, settings written out. `engines`:
+    `REELGRAPH_..._URL`."""
     folder.mkdir(parents=True, exist_ok=True)
-    members = [
-        Member(role, number, free_port(), free_port(), folder / f"{role}-{number}.log")
-        for role in ROLES
-        for number in range(replicas.get(role, 1))
-    ]
+    authority = Authority(folder, "authority")
+    members = [member for role in ROLES for member in _members(folder, role, replicas.get(role, 1), authority)]
+    operator = authority.sign("operator", loopback=False)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("REELGRAPH_")}
-    environment |= {"PYTHONDONTWRITEBYTECODE": "", **SECRETS, **engines}
-    cluster = Cluster(folder / "data", environment, members)
-    for service in SERVICES:
-        addresses = ",".join(f"127.0.0.1:{member.grpc_port}" for member in cluster.of(service))
-        environment[f"REELGRAPH_{service.upper()}_ADDRESS"] = addresses
+    environment |= {"PYTHONDONTWRITEBYTECODE": "", **SECRETS, **engines, **mutual_tls(authority, operator)}
+    tls = Tls(operator.cert_file, operator.key_file, authority.ca_file)
+    cluster = Cluster(folder / "data", environment, members, tls)
     media = cluster.of("media")[0].base
     environment |= {
         "REELGRAPH_PUBLIC_URL": cluster.base,
@@ -211,12 +227,45 @@ def layout(folder: Path, engines: Mapping[str, str], replicas: Mapping[str, int]
     return cluster
 
 
+def _members(folder: Path, role: str, replicas: int, authority: Authority) -> list[Member]:
+    pair = authority.sign(role, name_of(role), loopback=False)
+    grpc_port = free_port()
+    return [
+        Member(role, number, free_port(), grpc_port, folder / f"{role}-{number}.log", mutual_tls(authority, pair))
+        for number in range(replicas)
+    ]
+
+
+def mutual_tls(authority: Authority, pair: Pair) -> dict[str, str]:
+    """The settings of a process that proves itself by `pair` and trusts `authority` alone."""
+    return {
+        "REELGRAPH_TLS_CERT_FILE": pair.cert_file,
+        "REELGRAPH_TLS_KEY_FILE": pair.key_file,
+        "REELGRAPH_TLS_CA_FILE": authority.ca_file,
+        "REELGRAPH_TLS_CLIENT_AUTH": "true",
+    }
+
+
+def name_of(role: str) -> str:
+    """The name that means all replicas of a role."""
+    return f"{role}.reelgraph.internal"
+
+
+def _address_setting(service: str) -> str:
+    return f"REELGRAPH_{service.upper()}_ADDRESS"
+
+
 @asynccontextmanager
 async def running(cluster: Cluster) -> AsyncIterator[Cluster]:
     """Migrate, start and wait until ready; killed at the end if the block did not stop it."""
-    try:
-        await cluster.run("migrate")
-        await cluster.start()
-        yield cluster
-    finally:
-        await cluster.kill()
+    hosts = {name_of(role): [member.host for member in cluster.of(role)] for role in SERVICES}
+    with naming(hosts) as names:
+        for service in SERVICES:
+            port = cluster.of(service)[0].grpc_port
+            cluster.environment[_address_setting(service)] = names.url(name_of(service), port)
+        try:
+            await cluster.run("migrate")
+            await cluster.start()
+            yield cluster
+        finally:
+            await cluster.kill()

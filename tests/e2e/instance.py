@@ -11,7 +11,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+import grpc
+
+from svc_kit.rpc.client import open_channel
+from svc_kit.rpc.tls import Tls
 from tests.support.ports import free_port
 
 START_S, STOP_S = 60.0, 20.0
@@ -32,9 +37,16 @@ class Instance:
         """The HTTP origin."""
         return self.url.removesuffix("/graphql")
 
+    tls: ClassVar[Tls] = Tls()
+    """Of calls to its services: plain text."""
+
     def grpc_address(self, _service: str) -> str:
         """Where a service answers: all on one port."""
         return f"127.0.0.1:{self.grpc_port}"
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        """A channel to a service."""
+        return open_channel(self.grpc_address(service))
 
     def log_tail(self) -> str:
         """The end of its log."""

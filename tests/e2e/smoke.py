@@ -1,7 +1,7 @@
 """`make smoke`: the platform walked as a client over HTTP and WebSocket. Exits 0, or names the step that failed.
 
-`ENGINES=embedded` (default): a fresh `reelgraph serve all`. `ENGINES=production`: every role a process of its own on
-the real servers that `make servers` started.
+`ENGINES=embedded` (default): a fresh `reelgraph serve all`. `ENGINES=production`: every role a process of its own, with
+mutual TLS between them, on the real servers that `make servers` started.
 """
 
 from __future__ import annotations
@@ -18,7 +18,17 @@ from pathlib import Path
 
 from tests.e2e.cluster import Cluster, layout, running
 from tests.e2e.instance import Instance, instance
-from tests.e2e.steps import accounts, discovery, live_updates, platform, playback, social, uploads, visibility
+from tests.e2e.steps import (
+    accounts,
+    discovery,
+    live_updates,
+    platform,
+    playback,
+    processes,
+    social,
+    uploads,
+    visibility,
+)
 from tests.e2e.world import Step, open_world
 
 WALK: Sequence[Step] = (
@@ -44,14 +54,14 @@ async def _production(folder: Path) -> AsyncIterator[Cluster]:
     from tests.e2e.production import fresh_engines
 
     async with fresh_engines() as engines:
-        async with running(layout(folder / "cluster", engines, {})) as started:
+        async with running(layout(folder / "cluster", engines, {"graph": 2})) as started:
             yield started
 
 
 Engines = Callable[[Path], AbstractAsyncContextManager[Instance | Cluster]]
 SETS: dict[str, tuple[Engines, Sequence[Step]]] = {
     "embedded": (_embedded, platform.STEPS),
-    "production": (_production, platform.CLUSTER_STEPS),
+    "production": (_production, (*platform.EVERYWHERE, *processes.STEPS)),
 }
 
 

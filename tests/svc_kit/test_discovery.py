@@ -61,7 +61,7 @@ def mutual(tmp_path: Path) -> Mutual:
 @asynccontextmanager
 async def replicas(hosts: Sequence[str], port: int, tls: Tls) -> AsyncIterator[list[Replica]]:
     """A replica on each host, all on one port."""
-    started = [Replica() for _ in hosts]
+    started = [Replica() for _ in hosts]  # type: ignore[abstract]
     authenticator = Tokens(FakeClock()).authenticator
     register = follows_pb2_grpc.add_FollowServiceServicer_to_server
     servers = [RpcServer([Servicer(DESCRIPTOR, replica, register)], authenticator) for replica in started]
@@ -125,13 +125,14 @@ async def test_calls_to_several_addresses_go_round_robin_where_certificates_bear
 
 
 def test_several_addresses_over_tls_without_a_name_for_all_are_refused_at_start() -> None:
-    elsewhere = {f"{name}_address": "127.0.0.1:1" for name in ("media", "rank", "feed")}
     settings = PlatformSettings(
         cache_url="redis://h",
         bus_url="kafka://h",
         tls_ca_file="ca.pem",
         graph_address="127.0.0.1:1,127.0.0.1:2",
-        **elsewhere,
+        media_address="media:1",
+        rank_address="rank:1",
+        feed_address="feed:1",
     )
     with pytest.raises(BadComposition, match=r"^REELGRAPH_GRAPH_ADDRESS=.*REELGRAPH_TLS_SERVER_NAME must"):
         check_roles(settings, {"gateway"})

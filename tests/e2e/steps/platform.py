@@ -14,7 +14,6 @@ from playwright.async_api import expect
 
 from reelgraph.graph.v1 import accounts_pb2, accounts_pb2_grpc, follows_pb2, follows_pb2_grpc
 from tests.e2e.browser import CHROMIUM, page
-from tests.e2e.cluster import Cluster
 from tests.e2e.instance import Instance, start
 from tests.e2e.world import World
 
@@ -70,7 +69,7 @@ async def explorer(world: World) -> None:
 async def over_grpc(world: World) -> None:
     """health and reflection on every service; access is enforced; a viewer's token works"""
     for package, services in SERVICES.items():
-        async with grpc.aio.insecure_channel(world.instance.grpc_address(package.split(".")[1])) as channel:
+        async with world.instance.channel(package.split(".")[1]) as channel:
             checks: Any = health_pb2_grpc.HealthStub(channel)
             names = {f"{package}.{name}" for name in services}
             for name in names:
@@ -80,7 +79,7 @@ async def over_grpc(world: World) -> None:
             reflection: Any = reflection_pb2_grpc.ServerReflectionStub(cast(Any, channel))
             async for answer in reflection.ServerReflectionInfo(iter([request])):
                 assert names <= {service.name for service in answer.list_services_response.service}
-    async with grpc.aio.insecure_channel(world.instance.grpc_address("graph")) as channel:
+    async with world.instance.channel("graph") as channel:
         follows = follows_pb2_grpc.FollowServiceStub(channel)
         for metadata in ((), (("authorization", "Bearer forged"),)):
             try:
@@ -103,7 +102,9 @@ async def over_grpc(world: World) -> None:
 async def internal_service(world: World) -> None:
     """the example client of the stubs distribution runs"""
     command = (sys.executable, "examples/grpc_client.py", world.instance.grpc_address("graph"), "alice", "bob")
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    tls = world.instance.tls
+    files = ("--tls", tls.ca_file, tls.cert_file, tls.key_file) if tls.ca_file else ()
+    done = subprocess.run((*command, *files), check=True, capture_output=True, text=True)
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["alice", "bob"]
 
 
@@ -130,22 +131,5 @@ async def restart(world: World) -> None:
             assert await running.stop() == 0
 
 
-async def restart_all(world: World) -> None:
-    """SIGTERM stops every process; state survives the restart of all"""
-    bob, cat = await world.person("bob"), world.videos["cat"]
-    before = await bob.query(READ, {"id": cat})
-    assert isinstance(world.instance, Cluster)
-    assert await world.instance.stop() == 0
-    await world.instance.start()
-    assert await bob.query(READ, {"id": cat}) == before
-
-
-async def doctor(world: World) -> None:
-    """`reelgraph doctor` finds nothing wrong"""
-    assert isinstance(world.instance, Cluster)
-    assert "FAIL" not in await world.instance.run("doctor")
-
-
 EVERYWHERE = (health, explorer, over_grpc, internal_service)
 STEPS = (*EVERYWHERE, restart)
-CLUSTER_STEPS = (*EVERYWHERE, doctor, restart_all)

@@ -166,8 +166,7 @@ async def over_grpc(world: World) -> None:
     forged = f"{head}.{body}.{signature[::-1]}"
     async with AsyncExitStack() as stack:
         media, graph, feed = [
-            await stack.enter_async_context(grpc.aio.insecure_channel(world.instance.grpc_address(service)))
-            for service in ("media", "graph", "feed")
+            await stack.enter_async_context(world.instance.channel(service)) for service in ("media", "graph", "feed")
         ]
         videos = videos_pb2_grpc.VideoServiceStub(media)
         own = await videos.ListAuthorVideos(
