@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -16,17 +14,18 @@ import httpx
 from launcher.demo.client import ApiClient, Json, RequestFailed
 from svc_kit.ending import cancel_all
 from tests.e2e.ledger import Ledger, Operation
+from tests.e2e.media_load import Visits
+from tests.e2e.seen import Seen
+from tests.e2e.upload_book import UploadBook
 from tests.e2e.world import PASSWORD
 
 FEED = """query ($after: String) {
   feed(first: 10, after: $after) { stale edges { cursor node { id } } pageInfo { hasNextPage } } }"""
 POLL_S, LOG_IN_S = 0.25, 300.0
-HONEST = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RATE_LIMITED"}
-"""What a write may be refused with while a dependency is down."""
 
 
 class Balancer:
-    """Chooses among gateways as a load balancer would: those whose `/readyz` is 200."""
+    """Chooses among replicas as a load balancer would: those whose `/readyz` is 200."""
 
     def __init__(self, bases: Sequence[str], dice: random.Random) -> None:
         self._bases = list(bases)
@@ -34,8 +33,8 @@ class Balancer:
         self._ready = list(bases)
 
     def pick(self) -> str:
-        """The GraphQL endpoint for the next request."""
-        return f"{self._dice.choice(self._ready or self._bases)}/graphql"
+        """The origin for the next request."""
+        return self._dice.choice(self._ready or self._bases)
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
@@ -65,39 +64,18 @@ class BalancedClient(ApiClient):
     """A client whose every request goes to a gateway that is ready."""
 
     def __init__(self, balancer: Balancer, client_id: str) -> None:
-        super().__init__(balancer.pick(), client_id=client_id, timeout_s=20)
+        super().__init__(f"{balancer.pick()}/graphql", client_id=client_id, timeout_s=20)
         self._balancer = balancer
 
     async def raw(self, query: str, variables: Mapping[str, Any] | None = None) -> Json:
         """See `ApiClient.raw`; where no connection could be made, nothing was sent, and another gateway is tried."""
         for _ in range(3):
-            self.url = self._balancer.pick()
+            self.url = f"{self._balancer.pick()}/graphql"
             with suppress(httpx.ConnectError):
                 return await super().raw(query, variables)
             await asyncio.sleep(POLL_S)
-        self.url = self._balancer.pick()
+        self.url = f"{self._balancer.pick()}/graphql"
         return await super().raw(query, variables)
-
-
-@dataclass(slots=True)
-class Seen:
-    """What people saw."""
-
-    reads: int = 0
-    stale: int = 0
-    empty: int = 0
-    failed_reads: Counter[str] = field(default_factory=Counter)
-    read_s: list[float] = field(default_factory=list)
-    writes: int = 0
-    failed_writes: Counter[str] = field(default_factory=Counter)
-    without_hint: Counter[str] = field(default_factory=Counter)
-    """Refused writes whose error said nothing of when to try again."""
-
-    @property
-    def p99_read_ms(self) -> float:
-        """Of answered reads."""
-        ordered = sorted(self.read_s)
-        return round(1000 * ordered[int(0.99 * (len(ordered) - 1))], 1) if ordered else 0.0
 
 
 class BookedLedger(Ledger):
@@ -112,12 +90,7 @@ class BookedLedger(Ledger):
         except (httpx.TransportError, ValueError) as error:
             self.seen.failed_writes[type(error).__name__] += 1
         except RequestFailed as error:
-            for problem in error.errors:
-                extensions = problem.get("extensions") or {}
-                code = str(problem.get("code") or extensions.get("code"))
-                self.seen.failed_writes[f"{operation.name} {code}"] += 1
-                if code in HONEST and "retryAfterMs" not in extensions:
-                    self.seen.without_hint[f"{operation.name} {code}"] += 1
+            self.seen.refused(self.seen.failed_writes, operation.name, error)
         else:
             operation.book(self)
             self.acknowledged += 1
@@ -128,13 +101,24 @@ class BookedLedger(Ledger):
 
 
 class Load:
-    """People at work. `watch()` begins a new count of what they see."""
+    """People at work: each reads feeds and writes all the time; all together upload `clip`s, play and search at a low,
+    steady rate. `watch()` begins a new count of what they see. `media`: balances over media servers."""
 
-    def __init__(self, people: dict[str, ApiClient], videos: list[str], dice: random.Random) -> None:
+    def __init__(
+        self,
+        people: dict[str, ApiClient],
+        videos: list[str],
+        clip: bytes,
+        dice: random.Random,
+        media: Balancer | None = None,
+    ) -> None:
         self.people = people
         self.videos = videos
         self.ledger = BookedLedger(dice)
+        self.uploads = UploadBook(clip, dice)
         self.seen = self.ledger.seen = Seen()
+        origin = media.pick if media else None
+        self.visits = Visits(people, videos, self.uploads, dice, lambda: self.seen, origin)
         self._dice = dice
         self._logged_in_at = dict.fromkeys(people, time.monotonic())
 
@@ -147,12 +131,13 @@ class Load:
     async def running(self, pause_s: float = 0.05) -> AsyncIterator[None]:
         """Work while the block lasts; then every operation that was begun has ended."""
         stop = asyncio.Event()
-        tasks = [asyncio.create_task(self._person(name, stop, pause_s)) for name in self.people]
-        try:
-            yield
-        finally:
-            stop.set()
-            await asyncio.gather(*tasks)
+        async with self.visits.running():
+            tasks = [asyncio.create_task(self._person(name, stop, pause_s)) for name in self.people]
+            try:
+                yield
+            finally:
+                stop.set()
+                await asyncio.gather(*tasks)
 
     async def _person(self, name: str, stop: asyncio.Event, pause_s: float) -> None:
         client, after = self.people[name], ""
@@ -198,11 +183,18 @@ class Load:
 
 
 @asynccontextmanager
+async def balanced(bases: Sequence[str], dice: random.Random) -> AsyncIterator[Balancer]:
+    """A balancer over servers, which knows who of them is ready while the block lasts."""
+    balancer = Balancer(bases, dice)
+    async with balancer.following():
+        yield balancer
+
+
+@asynccontextmanager
 async def crowd(bases: Sequence[str], names: Sequence[str], dice: random.Random) -> AsyncIterator[dict[str, ApiClient]]:
     """Signed-up people over the gateways at `bases`."""
     async with AsyncExitStack() as stack:
-        balancer = Balancer(bases, dice)
-        await stack.enter_async_context(balancer.following())
+        balancer = await stack.enter_async_context(balanced(bases, dice))
         people: dict[str, ApiClient] = {}
         for name in names:
             people[name] = await stack.enter_async_context(BalancedClient(balancer, name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,10 +13,11 @@ import pytest
 from websockets.exceptions import WebSocketException
 
 from launcher.demo.client import ApiClient
+from tests.e2e.bounds import UPLOADS_READY_S
 from tests.e2e.cluster import ROLES, Cluster, Member, layout, running
-from tests.e2e.ledger import Ledger
-from tests.e2e.load import Load, crowd
+from tests.e2e.load import Load, balanced, crowd
 from tests.e2e.production import fresh_engines
+from tests.e2e.seen import code_of
 from tests.e2e.sockets import open_socket
 from tests.e2e.world import PASSWORD, World, open_world
 
@@ -25,6 +26,7 @@ pytestmark = [pytest.mark.production, pytest.mark.xdist_group("production")]
 PEOPLE = ("ann", "ben", "cat", "dan")
 DRAIN_NOTICE_S = 2.0
 CONVERGE_S = 30.0
+DEFECTS = {"INTERNAL", "UNKNOWN", "None", "500"}
 COMMENTS = """subscription ($id: ID!, $after: ID) { commentAdded(videoId: $id, after: $after) { id } }"""
 
 
@@ -37,8 +39,10 @@ async def under_load(folder: Path, replicas: int, dice: random.Random) -> AsyncI
         async with running(cluster), open_world(cluster, folder) as world:
             videos = [await _publish(world, seed) for seed in range(3)]
             bases = [member.base for member in cluster.of("gateway")]
-            async with crowd(bases, PEOPLE, dice) as people:
-                yield cluster, Load(people, videos, dice)
+            clip = await world.clip("cats", 39, seconds=1, width=90, height=160)
+            media = [member.base for member in cluster.of("media")]
+            async with crowd(bases, PEOPLE, dice) as people, balanced(media, dice) as balancer:
+                yield cluster, Load(people, videos, clip.read_bytes(), dice, balancer)
 
 
 async def _publish(world: World, seed: int) -> str:
@@ -58,12 +62,10 @@ async def test_a_rolling_restart_under_load_fails_no_request_and_sockets_resume(
                 # As an orchestrator does: the next one goes when the new one has taken its share.
                 await asyncio.sleep(DRAIN_NOTICE_S)
         seen = load.seen
-        print(
-            f"{seen.reads} reads, {seen.writes} writes, p99 {seen.p99_read_ms} ms, {listener.connections} connections"
-        )
-        assert (dict(seen.failed_reads), dict(seen.failed_writes)) == ({}, {})
-        assert seen.reads > 100 and seen.writes > 100
-        await settle(load.ledger, load.people, load.videos)
+        print(f"{seen.answered}, p99 {seen.p99_read_ms} ms, {listener.connections} connections")
+        assert {kind: dict(failed) for kind, failed in seen.failures.items() if failed} == {}
+        assert seen.reads > 100 and seen.writes > 100 and min(seen.answered.values()) > 5
+        await settle(load)
         assert listener.connections > 1, "no gateway sent the socket away"
         assert await listener.has_all(load.ledger.comments[load.videos[0]])
         assert max(Counter(listener.ids).values()) == 1
@@ -96,33 +98,42 @@ async def kill_again_and_again(folder: Path, kills: int) -> None:
                 await member.start(cluster.environment, cluster.data_dir)
             await cluster.ready()
             await asyncio.sleep(2)
-        await settle(load.ledger, load.people, load.videos)
+        await settle(load)
         before = await projections(load.people, load.videos)
-        print(f"killed {dict(killed)}; {load.ledger.acknowledged} acknowledged; {dict(load.seen.failed_writes)}")
-        assert load.ledger.acknowledged > 5 * kills
-        assert not {name for name in load.seen.failed_writes if "INTERNAL" in name}
+        failed = {kind: dict(counted) for kind, counted in load.seen.failures.items()}
+        print(f"killed {dict(killed)}; {load.ledger.acknowledged} writes, {len(load.uploads.sent)} uploads; {failed}")
+        assert load.ledger.acknowledged > 5 * kills and load.uploads.sent
+        assert not [name for counted in failed.values() for name in counted if code_of(name) in DEFECTS]
         assert await cluster.stop() == 0
         await cluster.run("rebuild", "all")
         await cluster.start()
         for name, client in load.people.items():
             await client.log_in(name, PASSWORD)
-        await settle(load.ledger, load.people, load.videos)
+        await settle(load)
         assert await projections(load.people, load.videos) == before, "a rebuild changed something"
 
 
-async def settle(ledger: Ledger, people: dict[str, ApiClient], videos: list[str]) -> None:
+async def settle(load: Load) -> None:
     """What is open is acknowledged, and what people see is what was acknowledged."""
     async with asyncio.timeout(CONVERGE_S):
-        while ledger.pending:
-            pending, ledger.pending = ledger.pending, []
+        while load.ledger.pending:
+            pending, load.ledger.pending = load.ledger.pending, []
             for operation in pending:
-                await ledger.attempt(operation, people)
-    wrong = await ledger.differences(people, videos)
-    until = asyncio.get_running_loop().time() + CONVERGE_S
+                await load.ledger.attempt(operation, load.people)
+    assert await _until_right(lambda: load.ledger.differences(load.people, load.videos), CONVERGE_S) == []
+    async with asyncio.timeout(CONVERGE_S):
+        while load.uploads.pending:
+            await load.visits.upload()
+    assert await _until_right(lambda: load.uploads.differences(load.people), UPLOADS_READY_S) == []
+
+
+async def _until_right(differences: Callable[[], Awaitable[list[str]]], within_s: float) -> list[str]:
+    wrong = await differences()
+    until = asyncio.get_running_loop().time() + within_s
     while wrong and asyncio.get_running_loop().time() < until:
         await asyncio.sleep(0.3)
-        wrong = await ledger.differences(people, videos)
-    assert wrong == []
+        wrong = await differences()
+    return wrong
 
 
 async def projections(people: dict[str, ApiClient], videos: list[str]) -> list[object]:
