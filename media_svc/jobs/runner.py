@@ -8,12 +8,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from media_svc.jobs.store import Job, JobQueue
-from svc_kit.clock import Clock
+from svc_kit.clock import Clock, now_ms
 from svc_kit.errors import AppError
+from svc_kit.ids import created_ms
 from svc_kit.telemetry import log
+from svc_kit.transient import is_transient
 
 _log = log(__name__)
 MAX_BACKOFF_S = 60.0
+MAX_OUTAGE_PAUSE_S = 8.0
+"""While what jobs need is away they are tried this often, by each runner: work goes on this soon after it is back."""
+OUTAGE_BUDGET_S = 24 * 3600.0
+"""A job this old has waited long enough: from then on also what an outage fails counts as an attempt."""
 HEARTBEATS_PER_LEASE = 3
 
 
@@ -41,7 +47,11 @@ class JobPolicy:
 
 
 class JobRunner:
-    """`work` does one job and commits its result; `give_up` records that it failed for good."""
+    """`work` does one job and commits its result; `give_up` records that it failed for good.
+
+    What fails because something else is away (the store, the database) is no attempt of the job's: it waits, and no
+    other is begun meanwhile but now and then to see whether it is back.
+    """
 
     def __init__(
         self,
@@ -61,6 +71,8 @@ class JobRunner:
         self._clock = clock
         self._holder = holder
         self._nudged = asyncio.Event()
+        self._outages = 0
+        self._resumes_at = float("-inf")
 
     def nudge(self) -> None:
         """Look for jobs now rather than at the next poll."""
@@ -90,7 +102,7 @@ class JobRunner:
 
     async def _start_due(self, running: set[asyncio.Task[None]]) -> None:
         free = self._policy.concurrency - len(running)
-        if free <= 0:
+        if free <= 0 or self._clock.monotonic() < self._resumes_at:
             return
         try:
             jobs = await self._queue.claim(self._kind, self._holder, free, self._policy.lease_s)
@@ -133,13 +145,13 @@ class JobRunner:
             heart.cancel()
 
     async def _attempt(self, job: Job) -> None:
-        failure = ""
         try:
             if job.attempt > self._policy.attempts:
                 failure = "It was interrupted too often."
             else:
                 await self._work(job)
                 await self._queue.finish(job)
+                self._outages = 0
                 return
         except Stale:
             return
@@ -147,10 +159,20 @@ class JobRunner:
             failure = str(error)
         except AppError as error:
             failure = error.message
+            if is_transient(error) and now_ms(self._clock) - created_ms(job.id) < OUTAGE_BUDGET_S * 1000:
+                await self._wait_out(job, failure)
+                return
         except Exception as error:
             _log.error("job failed unexpectedly", kind=job.kind, subject=job.subject_id, exc_info=error)
             failure = "Something went wrong on our side."
         await self._failed(job, failure)
+
+    async def _wait_out(self, job: Job, failure: str) -> None:
+        self._outages += 1
+        delay = min(self._policy.backoff(self._outages), MAX_OUTAGE_PAUSE_S)
+        self._resumes_at = self._clock.monotonic() + delay
+        _log.warning("job waits out an outage", kind=job.kind, subject=job.subject_id, after_s=delay, failure=failure)
+        await self._queue.retry(job, delay, failure, counts=False)
 
     async def _failed(self, job: Job, failure: str) -> None:
         if job.attempt < self._policy.attempts:

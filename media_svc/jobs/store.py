@@ -52,8 +52,9 @@ class JobQueue(Protocol):
         """Hold on for `lease_s` from now; false when the job is gone or somebody else's."""
         ...
 
-    async def retry(self, job: Job, delay_s: float, error: str) -> None:
-        """Give the job back, due after `delay_s`. Nothing when the claim no longer holds it."""
+    async def retry(self, job: Job, delay_s: float, error: str, *, counts: bool = True) -> None:
+        """Give the job back, due after `delay_s`; unless it `counts`, the claim was no attempt. Nothing when the claim
+        no longer holds it."""
         ...
 
     async def release(self, job: Job) -> None:

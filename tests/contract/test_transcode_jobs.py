@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from media_svc.jobs.runner import JobPolicy, JobRunner, Retry, Stale
+from media_svc.jobs.runner import OUTAGE_BUDGET_S, JobPolicy, JobRunner, Retry, Stale
 from media_svc.jobs.store import TRANSCODE, VERIFY, Job
 from media_svc.jobs.stores.sql import SqlJobQueue
 from media_svc.schema import metadata, outbox, replies
 from media_svc.transactions import MediaTransactions
 from svc_kit.caller import Caller
+from svc_kit.errors import unavailable
 from svc_kit.ids import IdGenerator
 from svc_kit.uow import UnitOfWork
 from tests.support.clock import FakeClock
@@ -147,6 +148,11 @@ async def _settled() -> None:
         await asyncio.sleep(0.001)
 
 
+async def _settled_soon() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0.001)
+
+
 async def test_a_failing_job_is_tried_again_with_growing_pauses_and_then_given_up(world: World) -> None:
     tried: list[int] = []
 
@@ -164,6 +170,47 @@ async def test_a_failing_job_is_tried_again_with_growing_pauses_and_then_given_u
     assert await bench.runner.run_due() == 1
     assert (tried, bench.given_up) == ([1, 2, 3], [(1, "no luck")])
     assert await world.queue.count(TRANSCODE) == 0
+
+
+async def test_an_outage_is_no_attempt_and_other_jobs_wait_until_it_is_over(world: World) -> None:
+    away, tried = True, []
+
+    async def work(job: Job) -> None:
+        tried.append((job.subject_id, job.attempt))
+        if away:
+            raise unavailable("The object store can't be reached.")
+
+    bench = Bench(world, work, concurrency=1)
+    await world.add(1)
+    world.clock.advance(0.001)
+    await world.add(2)
+    task = asyncio.create_task(bench.runner.run())
+    for _ in range(100):
+        await _settled_soon()
+        world.clock.advance(1)
+    assert 4 <= len(tried) <= 15, "a job is tried now and then, and no other all the time"
+    assert {subject for subject, _ in tried} == {1, 2} and {attempt for _, attempt in tried} == {1}
+    assert bench.given_up == []
+    away = False
+    for _ in range(20):
+        await _settled_soon()
+        world.clock.advance(1)
+    assert await world.queue.count(TRANSCODE) == 0 and bench.given_up == []
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_outage_without_an_end_is_given_up_like_any_failure(world: World) -> None:
+    async def work(job: Job) -> None:
+        raise unavailable("The object store can't be reached.")
+
+    bench = Bench(world, work)
+    await world.add(1)
+    world.clock.advance(OUTAGE_BUDGET_S)
+    for _ in range(3):
+        assert await bench.runner.run_due() == 1
+        world.clock.advance(10)
+    assert bench.given_up == [(1, "The object store can't be reached.")]
 
 
 async def test_a_job_that_kills_its_process_again_and_again_is_given_up(world: World) -> None:

@@ -79,9 +79,10 @@ class SqlJobQueue:
             done = await connection.execute(update(jobs).where(*_held(job)).values(lease_until_ms=until))
         return bool(done.rowcount)
 
-    async def retry(self, job: Job, delay_s: float, error: str) -> None:
+    async def retry(self, job: Job, delay_s: float, error: str, *, counts: bool = True) -> None:
         due = now_ms(self._clock) + round(delay_s * 1000)
-        await self._give_back(job, due_at_ms=due, last_error=error[:_MAX_ERROR_CHARS])
+        attempts = job.attempt if counts else job.attempt - 1
+        await self._give_back(job, due_at_ms=due, last_error=error[:_MAX_ERROR_CHARS], attempts=attempts)
 
     async def release(self, job: Job) -> None:
         await self._give_back(job, attempts=job.attempt - 1)
