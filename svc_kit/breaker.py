@@ -26,17 +26,26 @@ class Breaker:
     """Guards calls to one dependency.
 
     `failures` within `window_s` seconds open it for `open_s` seconds; then a single call probes, and closes or reopens
-    it. Cancellation and the caller's own errors (bad input, not found) are no failures; a deadline of the call is.
+    it. Cancellation and the caller's own errors (bad input, not found) are no failures; a deadline of the call is, and
+    so is a call that its caller gives up after `slow_s` seconds.
     """
 
     def __init__(
-        self, name: str, clock: Clock, *, failures: int = 10, window_s: float = 60.0, open_s: float = 30.0
+        self,
+        name: str,
+        clock: Clock,
+        *,
+        failures: int = 10,
+        window_s: float = 60.0,
+        open_s: float = 30.0,
+        slow_s: float = float("inf"),
     ) -> None:
         self.name = name
         self._clock = clock
         self._limit = failures
         self._window_s = window_s
         self._open_s = open_s
+        self._slow_s = slow_s
         self._failed_at: deque[float] = deque(maxlen=failures)
         self._opened_at: float | None = None
         self._probing = False
@@ -48,12 +57,18 @@ class Breaker:
             return False
         return self._probing or self._clock.monotonic() - self._opened_at < self._open_s
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether a call made now would be one of many, neither refused nor a probe."""
+        return self._opened_at is None
+
     async def call(self, body: Callable[[], Awaitable[R]], *, deadline_s: float) -> R:
         """Run `body` within `deadline_s`; raises `CircuitOpen` at once when open, DEADLINE_EXCEEDED when late, else
         what `body` raises."""
         if self.is_open:
             raise CircuitOpen(self.name)
         probe = self._probing = self._opened_at is not None
+        began = self._clock.monotonic()
         try:
             async with asyncio.timeout(deadline_s):
                 result = await body()
@@ -67,6 +82,8 @@ class Breaker:
                 self._close()
             raise
         except BaseException:
+            if self._clock.monotonic() - began >= self._slow_s:
+                self._failed(probe)
             self._probing = self._probing and not probe
             raise
         if probe:

@@ -18,6 +18,8 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from svc_kit.backends import EngineUnusable
+from svc_kit.breaker import Breaker
+from svc_kit.clock import Clock, SystemClock
 from svc_kit.errors import AppError, Reason, unavailable
 from svc_kit.s3.address import S3Address
 from svc_kit.telemetry import log
@@ -28,6 +30,9 @@ CALL_S = 10.0
 TRANSFER_S = 120.0
 """The same with a body of at most some MiB, and for joining parts."""
 _CONNECT_S, _SILENCE_S = 3, 60
+_FAILURES, _WINDOW_S, _OPEN_S, _SLOW_S = 5, 20.0, 1.0, 3.0
+"""So many unanswered calls within so many seconds, and nobody waits any more; asked again a second later. A call that
+its caller gave up after three seconds was not answered."""
 READ_BYTES = 256 * 1024
 PAGE = 1000
 """Most keys of one listing and of one deletion."""
@@ -62,12 +67,17 @@ class S3Object:
 class Bucket:
     """A bucket below an address's prefix. Raises `AppError` UNAVAILABLE, of it `S3Refused` when the store answered."""
 
-    def __init__(self, address: S3Address, client: Any, credentials: AioCredentials, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, address: S3Address, client: Any, credentials: AioCredentials, stack: AsyncExitStack, clock: Clock
+    ) -> None:
         self.address = address
         self._client = client
         self._credentials = credentials
         self._stack = stack
         self._classes = dict(address.storage_classes or {})
+        self._breaker = Breaker(
+            "The object store", clock, failures=_FAILURES, window_s=_WINDOW_S, open_s=_OPEN_S, slow_s=_SLOW_S
+        )
 
     @property
     def endpoint(self) -> str:
@@ -92,13 +102,28 @@ class Bucket:
         return self.address.prefix + key
 
     async def call(self, operation: str, seconds: float = CALL_S, **parameters: Any) -> Mapping[str, Any]:
-        """Any operation of the client on this bucket."""
-        with s3_errors():
-            async with asyncio.timeout(seconds):
-                answer: Mapping[str, Any] = await getattr(self._client, operation)(
-                    Bucket=self.address.bucket, **parameters
-                )
-                return answer
+        """Any operation of the client on this bucket. A store that does not answer is asked once in a while, not by
+        everybody: calls fail at once until it does."""
+        if seconds > CALL_S and not self._breaker.is_closed:
+            # What may take minutes must not be what everybody else waits for.
+            await self.call("head_bucket")
+
+        async def ask() -> Mapping[str, Any] | S3Refused:
+            try:
+                with s3_errors():
+                    answer: Mapping[str, Any] = await getattr(self._client, operation)(
+                        Bucket=self.address.bucket, **parameters
+                    )
+                    return answer
+            except S3Refused as refused:
+                if refused.status >= 500:
+                    raise
+                return refused
+
+        answered = await self._breaker.call(ask, deadline_s=seconds)
+        if isinstance(answered, S3Refused):
+            raise answered
+        return answered
 
     def before_parse(self, operation: str, handler: Callable[..., None]) -> None:
         """Have `handler(response_dict=..., customized_response_dict=...)` see every raw answer to an operation
@@ -200,7 +225,7 @@ class Bucket:
         await self._stack.aclose()
 
 
-async def open_bucket(address: S3Address, *, attempts: int = 3) -> Bucket:
+async def open_bucket(address: S3Address, *, attempts: int = 3, clock: Clock | None = None) -> Bucket:
     """A client of its own, with at most `address.connections` connections; connects when first used.
 
     Raises `EngineUnusable` when there are no credentials, or no region."""
@@ -235,7 +260,7 @@ async def open_bucket(address: S3Address, *, attempts: int = 3) -> Bucket:
     if client.meta.region_name in (None, "aws-global"):
         await stack.aclose()
         raise EngineUnusable("name the bucket's region: ?region=...")
-    return Bucket(address, client, credentials, stack)
+    return Bucket(address, client, credentials, stack, clock or SystemClock())
 
 
 @contextmanager

@@ -101,3 +101,15 @@ async def test_late_is_failed() -> None:
             await breaker.call(asyncio.Event().wait, deadline_s=0.001)
         assert caught.value.reason is Reason.DEADLINE_EXCEEDED
     assert breaker.is_open
+
+
+async def test_a_call_that_its_caller_gave_up_after_long_is_failed() -> None:
+    clock = FakeClock()
+    breaker = Breaker("x", clock, failures=1, slow_s=3)
+    for waited, is_failure in ((2, False), (3, True)):
+        task = asyncio.create_task(breaker.call(asyncio.Event().wait, deadline_s=100))
+        await asyncio.sleep(0)
+        clock.advance(waited)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert breaker.is_closed != is_failure
