@@ -9,6 +9,7 @@ from media_svc.blobs.store import BlobStore
 from media_svc.blobs.stores import SCHEMES as BLOB_SCHEMES
 from media_svc.context import MediaContext
 from media_svc.delivery.routes import Delivery
+from media_svc.delivery.stores.remembered import RememberedDirectory
 from media_svc.delivery.stores.sql import SqlPlaybackDirectory
 from media_svc.delivery.urls import UrlSigner
 from media_svc.live.server import NoLiveServicer
@@ -43,7 +44,8 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: MediaSettin
     transcode = build_transcode(context)
     relay = OutboxRelay(context.db, platform.bus, platform.clock, name="media.relay")
     redirects = context.settings.delivery == "redirect"
-    delivery = Delivery(context.urls, SqlPlaybackDirectory(context.db), context.blobs, redirects=redirects)
+    directory = RememberedDirectory(SqlPlaybackDirectory(context.db), context.known_videos, platform.cache)
+    delivery = Delivery(context.urls, directory, context.blobs, redirects=redirects)
     return Service(
         "media",
         servicers=[

@@ -10,6 +10,7 @@ from typing import Protocol
 class Playable:
     """What a playback name stands for now. `is_public`: any cache may keep it."""
 
+    video_id: int
     set_id: int
     is_public: bool
 

@@ -17,10 +17,10 @@ class SqlPlaybackDirectory:
         self._db = db
 
     async def playable(self, play_id: str) -> Playable | None:
-        query = select(videos.c.set_id, videos.c.visibility).where(videos.c.play_id == play_id)
+        query = select(videos.c.id, videos.c.set_id, videos.c.visibility).where(videos.c.play_id == play_id)
         async with self._db.read() as connection:
             row = (await connection.execute(query)).one_or_none()
-        return None if row is None else Playable(row.set_id, row.visibility == "PUBLIC")
+        return None if row is None else Playable(row.id, row.set_id, row.visibility == "PUBLIC")
 
     async def avatar_set(self, key: str) -> int:
         async with self._db.read() as connection:
