@@ -71,7 +71,7 @@ smoke: gen web $(if $(filter production,$(ENGINES)),servers) ## the platform wal
 
 .PHONY: kills
 kills: gen web servers ## on the real servers, under load: five SIGKILLs, and a rolling restart that fails no request
-	@$(WITH_SERVERS) $(BIN)/pytest -q -rA -m 'production and not soak' $(AGAIN)
+	@$(WITH_SERVERS) $(BIN)/pytest -q -rA -m 'production and not soak'
 
 .PHONY: faults
 faults: gen web servers ## each real server silent, then killed, under load: the table of docs/reliability.md
