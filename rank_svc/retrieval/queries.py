@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rank_svc.features.projection import DEVICES
 from rank_svc.features.store import VideoFacts
@@ -33,8 +33,7 @@ DEFAULT_QUOTAS = {
 _log = log(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """A candidate and what the feed needs to know of it."""
 
     candidate: Candidate
@@ -85,8 +84,9 @@ class RetrievalQueries:
         exclude |= {made.video_id for made in taste.history if made.not_interested}
         ask = Ask(taste, exclude, self._replica, self._pools, self._settings)
         # A video that one source gave up to another leaves room: ask for more than the quota.
+        more = 2 if len(limits) > 1 else 1
         found = await asyncio.gather(
-            *(SOURCES[source](ask, 2 * limit) for source, limit in limits.items()), return_exceptions=True
+            *(SOURCES[source](ask, more * limit) for source, limit in limits.items()), return_exceptions=True
         )
         offered: dict[Source, Sequence[Candidate]] = {}
         failures = []
@@ -110,9 +110,13 @@ class RetrievalQueries:
             return {}
 
     def _with_facts(self, candidates: Sequence[Candidate], trials: Mapping[int, Trial]) -> list[Offer]:
-        # A video may have been deleted since its source looked.
-        cards = ((c, self._replica.cards.get(c.video_id)) for c in candidates)
-        return [Offer(c, card.facts, trials.get(c.video_id)) for c, card in cards if card is not None]
+        known = self._replica.cards.known
+        return [
+            Offer(candidate, card.facts, trials.get(candidate.video_id))
+            for candidate in candidates
+            # A video may have been deleted since its source looked.
+            if (card := known.get(candidate.video_id)) is not None
+        ]
 
     async def similar(self, video_id: int, size: int) -> list[Offer]:
         """Videos like one, nearest first; none when it is not indexed."""
@@ -131,6 +135,9 @@ def share(offered: Mapping[Source, Sequence[Candidate]], limits: Mapping[Source,
 
     The sources take turns, one video each: where the catalogue is small, the first or largest would else take all.
     """
+    if len(limits) == 1:
+        ((source, limit),) = limits.items()
+        return list(offered.get(source, ()))[:limit]
     taken: set[int] = set()
     given: dict[Source, list[Candidate]] = {source: [] for source in limits}
     places = dict.fromkeys(limits, 0)

@@ -165,8 +165,10 @@ async def test_a_run_that_fails_is_over_and_tells_why(trainer: Trainer, program:
 async def test_a_run_that_is_broken_off_ends_with_its_child_and_the_next_one_goes_on_with_its_work(
     trainer: Trainer,
 ) -> None:
+    # Renamed when it is whole: the run is broken off as soon as the file is there.
     slow = (
-        "(work / 'pid').write_text(str(os.getpid()))\n(work / 'half').write_text(str(given['seed']))\ntime.sleep(600)"
+        "(work / 'pid').write_text(str(os.getpid()))\n(work / 'new').write_text(str(given['seed']))\n"
+        "(work / 'new').rename(work / 'half')\ntime.sleep(600)"
     )
     task = asyncio.create_task(trainer.worker(slow).step())
     half = trainer.folder / "training" / "half"
