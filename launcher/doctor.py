@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 from launcher.compose import ALL, open_node
 from launcher.doctor_models import model_checks
-from launcher.engines import Engine, engines_of, examine_database, load_schemas
+from launcher.engines import Engine, database_url, engines_of, examine_database, load_schemas
 from launcher.migrate import SERVICES
 from svc_kit.backends import resolve, without_secret
 from svc_kit.bus import SCHEMES as BUS_SCHEMES
@@ -38,17 +38,24 @@ async def examine(settings: PlatformSettings) -> bool:
     load_schemas(SERVICES)
     from media_svc.transcode.engine.tools import FfmpegTools
 
-    checks: dict[str, Check] = {"data folder": lambda: _data_dir(settings), "ffmpeg": lambda: _ffmpeg(FfmpegTools)}
+    ours: dict[str, Check] = {
+        "data folder": lambda: _data_dir(settings),
+        "ffmpeg": lambda: _ffmpeg(FfmpegTools),
+        "cache": lambda: _cache(settings),
+        "event bus": lambda: _bus(settings),
+        "explorer": _explorer,
+    }
+    checks = {name: _bounded(check) for name, check in ours.items()}
+    # These have a limit of their own, and name their setting when it is over.
     checks |= {f"{name} database": functools.partial(_database, settings, name) for name in SERVICES}
-    checks |= {"cache": lambda: _cache(settings), "event bus": lambda: _bus(settings), "explorer": _explorer}
     checks |= {engine.name: functools.partial(_engine, engine, checks.get(engine.name)) for engine in _named(settings)}
     if not await _report(checks):
         return False
-    models = await _report(await model_checks(settings))
+    models = await _report({name: _bounded(check) for name, check in (await model_checks(settings)).items()})
     try:
         async with open_node(settings.with_kept_secrets(), set(ALL)) as node:
             own = {name: check for name, check in node.checks().items() if name not in checks}
-            return await _report({name: functools.partial(_passed, check) for name, check in own.items()}) and models
+            return await _report({name: _bounded(_passed(check)) for name, check in own.items()}) and models
     except (AppError, ValueError, OSError) as error:
         typer.echo(f"FAIL  services: {error}")
         return False
@@ -61,17 +68,30 @@ async def _report(checks: Mapping[str, Check]) -> bool:
     return all(passed for passed, _ in results)
 
 
-async def _passed(check: Callable[[], Awaitable[object]]) -> str:
-    await check()
-    return "can be used"
+def _passed(check: Callable[[], Awaitable[object]]) -> Check:
+    async def passed() -> str:
+        await check()
+        return "can be used"
+
+    return passed
+
+
+def _bounded(check: Check) -> Check:
+    """The check, given up after 6 s."""
+
+    async def bounded() -> str:
+        try:
+            async with asyncio.timeout(CHECK_S):
+                return await check()
+        except TimeoutError:
+            raise TimeoutError(f"no answer within {CHECK_S:g} s") from None
+
+    return bounded
 
 
 async def _run(check: Check) -> tuple[bool, str]:
     try:
-        async with asyncio.timeout(CHECK_S):
-            return True, await check()
-    except TimeoutError:
-        return False, f"no answer within {CHECK_S:g} s"
+        return True, await check()
     except Exception as error:
         return False, str(error) or type(error).__name__
 
@@ -106,7 +126,7 @@ async def _engine(engine: Engine, embedded: Check | None) -> str:
 
 
 async def _database(settings: PlatformSettings, service: str) -> str:
-    _require_file(settings.service_db_url(service), "`reelgraph migrate`")
+    _require_file(database_url(settings, service), "`reelgraph migrate`")
     return await examine_database(settings, service)
 
 

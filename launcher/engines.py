@@ -52,6 +52,7 @@ _PORTS = (
     _Port("blobs", "blobs_url", "media_svc.blobs.stores", "SCHEMES", frozenset({"media", "feed", "workers"})),
     _Port("search", "search_url", "feed_svc.search.stores", "SEARCH_SCHEMES", frozenset({"feed", "workers"})),
     _Port("models", "models_url", "rank_svc.scorers.stores", "SCHEMES", frozenset({"rank", "workers"})),
+    _Port("vectors", "vectors_url", "rank_svc.retrieval.stores", "SCHEMES", frozenset({"rank"})),
 )
 
 Examination = Callable[[], Awaitable[str]]
@@ -105,10 +106,18 @@ def database_setting(settings: PlatformSettings, service: str) -> str:
     return f"REELGRAPH_{own.upper()}" if getattr(settings, own) or not settings.db_url else "REELGRAPH_DB_URL"
 
 
+def database_url(settings: PlatformSettings, service: str) -> str:
+    """Where a service's tables are. Raises `EngineUnusable` naming the setting when it can't say that."""
+    try:
+        return settings.service_db_url(service)
+    except ValueError as error:
+        raise EngineUnusable(f"REELGRAPH_DB_URL={without_secret(settings.db_url)}: {error}") from error
+
+
 async def examine_database(settings: PlatformSettings, service: str) -> str:
     """The schema revision of a service's database. Raises `EngineUnusable` naming the setting when it can't be reached
     or its schema is not this version's."""
-    url = settings.service_db_url(service)
+    url = database_url(settings, service)
     shown = f"{database_setting(settings, service)}={without_secret(url)}"
     migrations = migrations_of(service)
     head = migrations.head()
