@@ -131,17 +131,19 @@ async def _uploads(load: Load) -> list[str]:
         return [f"uploads can't be read: {error}"]
 
 
-async def run(folder: Path, chosen: Sequence[Target]) -> list[Row]:
+async def run(folder: Path, chosen: Sequence[Target], measured: Callable[[Row], None]) -> list[Row]:
     """All faults of the chosen engines, one after the other, on one platform; on a second one those that stand in
-    place of others."""
+    place of others. `measured` is told each row as it is there."""
     rows = []
     for instead in (False, True):
         if targets := [target for target in chosen if target.instead == instead]:
-            rows += await run_on(folder / f"platform-{int(instead)}", targets, instead=instead)
+            rows += await run_on(folder / f"platform-{int(instead)}", targets, measured, instead=instead)
     return rows
 
 
-async def run_on(folder: Path, chosen: Sequence[Target], *, instead: bool) -> list[Row]:
+async def run_on(
+    folder: Path, chosen: Sequence[Target], measured: Callable[[Row], None], *, instead: bool
+) -> list[Row]:
     """All faults of the chosen engines on one platform. `instead`: on MySQL and Redis Cluster."""
     dice, rows = random.Random(7), []
     async with AsyncExitStack() as stack:
@@ -164,7 +166,7 @@ async def run_on(folder: Path, chosen: Sequence[Target], *, instead: bool) -> li
             for fault, begin, end in faults(target, proxies):
                 row = await measure(target, fault, begin, end, cluster, load)
                 rows.append(row)
-                print(line(row), *problems(row), sep="\n      ", flush=True)
+                measured(row)
                 for member in cluster.members:
                     if not member.alive:
                         raise RuntimeError(f"{member.name} has ended\n{member.tail()}")
@@ -200,10 +202,14 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
     given = parser.parse_args()
     chosen = [target for target in TARGETS if not given.engines or target.name in given.engines]
+
+    def measured(row: Row) -> None:
+        print(line(row), *problems(row), sep="\n      ", flush=True)
+        if given.write:
+            write_table([row], [target.name for target in TARGETS])
+
     with tempfile.TemporaryDirectory(prefix="reelgraph-faults-") as folder:
-        rows = asyncio.run(run(Path(folder), chosen))
-    if given.write:
-        write_table(rows, [target.name for target in TARGETS])
+        rows = asyncio.run(run(Path(folder), chosen, measured))
     broken = [f"{row.engine}, {row.fault}: {problem}" for row in rows for problem in problems(row)]
     print(*broken, sep="\n", end="\n" if broken else "", file=sys.stderr)
     return 1 if broken else 0

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from kafka.errors import KafkaError
+
+from svc_kit.backends import EngineUnusable
+from svc_kit.bus.kafka_config import settings_of
 from svc_kit.cache import open_cache
 from tests.support.databases import fresh_database
 from tests.support.engines import ADDRESSES
+from tests.support.kafka import remove_topics
+from tests.support.wide import drop_keyspaces
 
 CACHE = "REELGRAPH_TEST_E2E_CACHE"
 """`redis` (default) or `redis-cluster`."""
 DATABASE = "REELGRAPH_TEST_E2E_DATABASE"
 """`postgres` (default) or `mysql`."""
+
+
+PREFIX = "reelgraph_e2e_"
+"""Of what a run makes in an engine; its process's id follows."""
 
 
 class NoServer(RuntimeError):
@@ -43,7 +56,8 @@ def at_path(url: str, path: str, query: str = "") -> str:
 async def fresh_engines(database: str = "", cache: str = "") -> AsyncIterator[Mapping[str, str]]:
     """`REELGRAPH_..._URL` of every engine, as empty as a new installation's. The names choose other engines than the
     environment does."""
-    name = f"reelgraph_e2e_{secrets.token_hex(4)}"
+    name = f"{PREFIX}{os.getpid()}_{secrets.token_hex(4)}"
+    await _remove(_is_left_over)
     async with fresh_database(database or os.environ.get(DATABASE) or "postgres", Path()) as db_url:
         engines = {
             "REELGRAPH_DB_URL": db_url,
@@ -56,7 +70,26 @@ async def fresh_engines(database: str = "", cache: str = "") -> AsyncIterator[Ma
         }
         if search := os.environ.get(ADDRESSES["meilisearch"]):
             engines["REELGRAPH_SEARCH_URL"] = search
-        yield engines
+        try:
+            yield engines
+        finally:
+            await _remove(lambda made: made.startswith(name))
+
+
+async def _remove(chosen: Callable[[str], bool]) -> None:
+    """What runs made in the engines where each is a burden for all that come after."""
+    try:
+        await asyncio.to_thread(remove_topics, settings_of(address("kafka")), chosen)
+    except (EngineUnusable, KafkaError) as error:
+        # Killed in the middle of a fault, perhaps: the next run finds what is left over.
+        print(f"topics are not removed: {error}", file=sys.stderr)
+    await drop_keyspaces(address("cassandra"), chosen)
+
+
+def _is_left_over(name: str) -> bool:
+    """Made by a run that is gone without having cleared up."""
+    found = re.match(rf"{PREFIX}(\d+)_", name)
+    return found is not None and not Path(f"/proc/{found[1]}").exists()
 
 
 async def _emptied_graph(url: str) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from svc_kit.bus import kafka
 from svc_kit.bus.kafka_admin import connected
-from svc_kit.bus.kafka_config import DEAD_LETTERS, KafkaSettings, settings_of
-from svc_kit.bus.port import TOPICS
+from svc_kit.bus.kafka_config import KafkaSettings, settings_of
 
 PARTITIONS = 4
+AT_ONCE = 12
 
 
 @asynccontextmanager
@@ -28,10 +28,18 @@ async def kafka_url(server: str, partitions: int = PARTITIONS) -> AsyncIterator[
 
 
 def _remove(settings: KafkaSettings) -> None:
+    remove_topics(settings, lambda name: name.startswith(settings.prefix))
+
+
+def remove_topics(settings: KafkaSettings, chosen: Callable[[str], bool]) -> None:
+    """Remove topics and groups that are chosen by name: a small broker's controller takes in all of them at each start,
+    and looks through all of them at each change. Blocks."""
     client = connected(settings)
     try:
-        client.delete_topics([settings.topic(name) for name in (*TOPICS, DEAD_LETTERS)], raise_errors=False)
-        if groups := [it["group_id"] for it in client.list_groups() if it["group_id"].startswith(settings.prefix)]:
+        topics = [name for name in client.list_topics() if chosen(name)]
+        for start in range(0, len(topics), AT_ONCE):
+            client.delete_topics(topics[start : start + AT_ONCE], raise_errors=False)
+        if groups := [found["group_id"] for found in client.list_groups() if chosen(found["group_id"])]:
             client.delete_groups(groups)
     finally:
         client.close()

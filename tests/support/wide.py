@@ -47,8 +47,8 @@ async def empty_tables(tables: Sequence[Table]) -> str:
     url = keyspace_url()
     if missing := [table for table in tables if table.name not in _made]:
         if not _made:
-            await _drop_keyspaces(url, lambda pid: not Path(f"/proc/{pid}").exists())
-            atexit.register(lambda: asyncio.run(_drop_keyspaces(url, lambda pid: pid == os.getpid())))
+            await drop_keyspaces(url, lambda name: _pid(name) > 0 and not Path(f"/proc/{_pid(name)}").exists())
+            atexit.register(lambda: asyncio.run(drop_keyspaces(url, lambda name: _pid(name) == os.getpid())))
         await migrate(url, missing)
         _made.update(table.name for table in missing)
     leased = await lease(url)
@@ -62,12 +62,17 @@ async def empty_tables(tables: Sequence[Table]) -> str:
 _made: set[str] = set()
 
 
-async def _drop_keyspaces(url: str, chosen: Callable[[int], bool]) -> None:
-    """Drop those whose process is `chosen`: every table takes a part of a small server's memory."""
+def _pid(keyspace: str) -> int:
+    """Of the process that made one of the tests' keyspaces; 0 for another one."""
+    pid = keyspace.removeprefix(PREFIX)
+    return int(pid) if pid != keyspace and pid.isdecimal() else 0
+
+
+async def drop_keyspaces(url: str, chosen: Callable[[str], bool]) -> None:
+    """Drop those that are chosen by name: every table takes a part of a small server's memory."""
     with suppress(EngineUnusable, AppError):
         session = await connect(parse(url), keyspace=False, timeout_s=30)
         for (name,) in (await session.select("SELECT keyspace_name FROM system_schema.keyspaces", ())).rows:
-            pid = name.removeprefix(PREFIX)
-            if pid != name and pid.isdecimal() and chosen(int(pid)):
+            if chosen(name):
                 await session.define(f"DROP KEYSPACE IF EXISTS {name}")
         await session.close()
