@@ -34,12 +34,10 @@ class SqlFeatureStore:
     async def read(self, ids: Sequence[int]) -> Mapping[int, VideoRecord]:
         v, s, a = t.videos, t.video_stats, t.author_stats
         joined = v.outerjoin(s, s.c.video_id == v.c.video_id).outerjoin(a, a.c.author_id == v.c.author_id)
-        columns = [*v.c, *(s.c[name] for name in mapping.STATS), a.c.followers]
+        columns = [*(v.c[name] for name in mapping.FACTS), *(s.c[name] for name in mapping.STATS), a.c.followers]
         query = select(*columns).select_from(joined).where(v.c.video_id.in_(ids), ~v.c.deleted)
-        return {
-            row["video_id"]: VideoRecord(mapping.facts(row), mapping.stats(row), max(row["followers"] or 0, 0))
-            for row in await self._rows(query)
-        }
+        async with self._db.read() as connection:
+            return {row[0]: mapping.record(row) for row in (await connection.execute(query)).all()}
 
     async def buckets(self) -> Mapping[int, BucketStats]:
         rows = await self._rows(select(t.length_buckets))
