@@ -13,6 +13,7 @@ from media_svc.delivery.stores.remembered import RememberedDirectory
 from media_svc.delivery.stores.sql import SqlPlaybackDirectory
 from media_svc.delivery.urls import UrlSigner
 from media_svc.live.server import NoLiveServicer
+from media_svc.play_names import PlayNames
 from media_svc.schema import outbox, replies
 from media_svc.settings import MediaSettings
 from media_svc.transactions import MediaTransactions
@@ -44,7 +45,7 @@ async def build(platform: Platform, stack: AsyncExitStack, settings: MediaSettin
     transcode = build_transcode(context)
     relay = OutboxRelay(context.db, platform.bus, platform.clock, name="media.relay")
     redirects = context.settings.delivery == "redirect"
-    directory = RememberedDirectory(SqlPlaybackDirectory(context.db), context.known_videos, platform.cache)
+    directory = RememberedDirectory(SqlPlaybackDirectory(context.db), context.known_videos, context.play_names)
     delivery = Delivery(context.urls, directory, context.blobs, redirects=redirects)
     return Service(
         "media",
@@ -79,7 +80,8 @@ async def _context(platform: Platform, stack: AsyncExitStack, settings: MediaSet
         )
     known = LastKnown(platform.cache, platform.clock, "video", VideoRow, lambda video: video.version)
     intake = MediaTransactions(uow, known.remember)
-    return MediaContext(platform, settings, db, uow, intake, known, blobs, wakeups, _urls(platform, settings))
+    names = PlayNames(platform.cache, platform.clock)
+    return MediaContext(platform, settings, db, uow, intake, known, names, blobs, wakeups, _urls(platform, settings))
 
 
 async def _open_blobs(platform: Platform) -> BlobStore:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from media_svc.blobs.store import BlobStore
 from media_svc.delivery.urls import UrlSigner
+from media_svc.play_names import PlayNames
 from media_svc.settings import MediaSettings
 from media_svc.transactions import MediaTransactions
 from media_svc.uploads.queries import topic_of
@@ -28,6 +29,7 @@ class MediaContext:
     uow: UnitOfWork
     intake: MediaTransactions
     known_videos: LastKnown[VideoRow]
+    play_names: PlayNames
     blobs: BlobStore
     wakeups: Wakeups
     urls: UrlSigner

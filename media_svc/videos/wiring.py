@@ -33,7 +33,7 @@ def build_videos(context: MediaContext) -> Videos:
     """`VideoService`, and what other services' events cause."""
     platform = context.platform
     relations = RpcRelations(platform.peer, platform.channels.graph)
-    store = RememberedVideos(SqlVideoStore(context.db), context.known_videos)
+    store = RememberedVideos(SqlVideoStore(context.db), context.known_videos, context.play_names)
     queries = VideoQueries(store, relations, TokenSigner(context.secret, "pages of videos"))
     commands = VideoCommands(
         context.intake,

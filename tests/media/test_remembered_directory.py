@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
 
 from media_svc.delivery.store import Playable
 from media_svc.delivery.stores.remembered import RememberedDirectory
+from media_svc.play_names import PlayNames
 from media_svc.videos.store import NO_MEDIA, VideoRow, VideoState, Visibility
+from media_svc.videos.stores.remembered import RememberedVideos
+from media_svc.videos.stores.sql import SqlVideoStore
 from svc_kit.cache import Cache
 from svc_kit.errors import AppError, Reason, unavailable
 from svc_kit.last_known import LastKnown
@@ -51,13 +54,24 @@ class Truth:
         return 0
 
 
+class Videos(SqlVideoStore):
+    """A store of some rows."""
+
+    def __init__(self, rows: Sequence[VideoRow]) -> None:
+        self._rows = rows
+
+    async def videos(self, ids: Sequence[int]) -> Sequence[VideoRow]:
+        return self._rows
+
+
 class Replica:
     """One process: a directory and what it knows, over a cache that all share."""
 
     def __init__(self, cache: Cache) -> None:
         self.truth = Truth()
         self.known = LastKnown(cache, FakeClock(), "video", VideoRow, lambda row: row.version)
-        self.directory = RememberedDirectory(self.truth, self.known, cache)
+        self.names = PlayNames(cache, FakeClock())
+        self.directory = RememberedDirectory(self.truth, self.known, self.names)
 
 
 @pytest.fixture
@@ -73,6 +87,14 @@ async def replicas() -> AsyncIterator[list[Replica]]:
 
 async def test_a_name_that_was_played_goes_on_at_every_replica(replicas: list[Replica]) -> None:
     assert [await replica.directory.playable("name") for replica in replicas] == [FOUND, FOUND]
+
+
+async def test_a_name_that_was_given_out_and_never_played_is_played(replicas: list[Replica]) -> None:
+    first, second = replicas
+    given_out = replace(ROW, id=8, play_id="given out")
+    await RememberedVideos(Videos([given_out]), first.known, first.names).videos([8])
+    expected = Playable(8, 3, is_public=True)
+    assert [await replica.directory.playable("given out") for replica in (first, second)] == [expected, expected]
 
 
 async def test_a_name_that_nobody_knows_is_refused_not_denied(replicas: list[Replica]) -> None:

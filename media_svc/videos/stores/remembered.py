@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from media_svc.play_names import PlayNames
 from media_svc.videos.store import VideoRow, VideoStore
 from svc_kit.errors import AppError
 from svc_kit.last_known import TRUTH_S, LastKnown, within
@@ -17,9 +18,10 @@ class RememberedVideos:
     """A `VideoStore` whose reads by id outlive an outage of truth: visibility is decided as always, by the newest state
     that is known; a video of which nothing is known is not there."""
 
-    def __init__(self, store: VideoStore, known: LastKnown[VideoRow]) -> None:
+    def __init__(self, store: VideoStore, known: LastKnown[VideoRow], names: PlayNames) -> None:
         self._store = store
         self._known = known
+        self._names = names
 
     async def videos(self, ids: Sequence[int]) -> Sequence[VideoRow]:
         try:
@@ -29,8 +31,11 @@ class RememberedVideos:
             if not is_transient(error) or not ids:
                 raise
             _log.warning("videos are answered from what was known", reason=error.reason.value)
-            return list((await self._known.recall(ids)).values())
-        await self._known.remember({row.id: row for row in rows})
+            rows = list((await self._known.recall(ids)).values())
+        else:
+            await self._known.remember({row.id: row for row in rows})
+        # Whoever reads a video may play it next.
+        await self._names.meet({row.play_id: row.id for row in rows if row.play_id})
         return rows
 
     async def author_videos(self, author_id: int, least_audience: int, before_id: int, limit: int) -> Sequence[int]:
