@@ -42,6 +42,9 @@ class EngineProcess:
         self._signal(signal.SIGKILL)
 
     async def start(self) -> None:
-        """Bring it back, with what it had on disk. Raises RuntimeError when it does not come up."""
-        if await asyncio.to_thread(runner.start, self._folder, [self._engine]):
-            raise RuntimeError(f"{self._engine.NAME} did not come back")
+        """Bring it back, with what it had on disk. Raises RuntimeError when it does not come up, twice: on a busy
+        machine a server that was killed may need more than its time."""
+        for _ in range(2):
+            if not await asyncio.to_thread(runner.start, self._folder, [self._engine]):
+                return
+        raise RuntimeError(f"{self._engine.NAME} did not come back")

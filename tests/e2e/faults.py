@@ -31,6 +31,7 @@ from tests.e2e.production import fresh_engines
 from tests.e2e.resources import Connects, Resources
 from tests.e2e.toxiproxy import Toxiproxy
 from tests.e2e.world import World, open_world
+from tests.support.engines import ADDRESSES
 
 PEOPLE = ("ann", "ben", "cat", "dan")
 FAULT_S, AFTER_S = 30.0, 3.0
@@ -51,6 +52,19 @@ class Target:
     """Used through the proxy instead of the setting's own."""
     instead: bool = False
     """Takes the place of another engine: measured in a platform of its own."""
+    ours: bool = True
+    """One of `make servers`, whose process can be killed; of another only its address is known, and where the
+    environment has none it is passed over."""
+
+    @property
+    def url(self) -> str:
+        """The server's own URL; empty: there is none."""
+        return os.environ.get(ADDRESSES[self.name], "")
+
+    @property
+    def address(self) -> str:
+        """`host:port` that a proxy passes on to."""
+        return EngineProcess(self.name).address() if self.ours else urlsplit(self.url).netloc.rpartition("@")[2]
 
 
 TARGETS = (
@@ -62,6 +76,7 @@ TARGETS = (
     Target("kafka", "REELGRAPH_BUS_URL", proxied=False),
     Target("s3", "REELGRAPH_BLOBS_URL"),
     Target("triton", "REELGRAPH_MODELS_URL"),
+    Target("meilisearch", "REELGRAPH_SEARCH_URL", ours=False),
     Target("mysql", "REELGRAPH_DB_URL", instead=True),
     Target("redis-cluster", "REELGRAPH_CACHE_URL", proxied=False, instead=True),
 )
@@ -152,8 +167,8 @@ async def run_on(
         engines = dict(await stack.enter_async_context(fresh_engines(**names)))
         replaced = {t.setting for t in TARGETS if t.instead} if instead else set()
         there = [t for t in TARGETS if t.instead == instead or not (t.instead or t.setting in replaced)]
-        for target in (t for t in there if t.proxied):
-            listen = await proxies.add(target.name, EngineProcess(target.name).address())
+        for target in (t for t in there if t.proxied and t.setting in engines):
+            listen = await proxies.add(target.name, target.address)
             engines[target.setting] = through(engines[target.setting], listen, target.scheme)
         cluster = layout(folder / "cluster", engines, dict.fromkeys(ROLES, 1))
         await stack.enter_async_context(running(cluster))
@@ -175,6 +190,9 @@ async def run_on(
 
 def faults(target: Target, proxies: Toxiproxy) -> list[tuple[str, Act, Act]]:
     """Name, beginning and end of each fault of an engine."""
+    if not target.ours:
+        cut = ("cut off (toxiproxy)", lambda: proxies.cut(target.name), lambda: proxies.mend(target.name))
+        return [("hangs (toxiproxy)", lambda: proxies.hang(target.name), lambda: proxies.unhang(target.name)), cut]
     process = EngineProcess(target.name)
     hang: tuple[str, Act, Act] = ("hangs (frozen)", process.freeze, process.thaw)
     if target.proxied:
@@ -202,6 +220,9 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
     given = parser.parse_args()
     chosen = [target for target in TARGETS if not given.engines or target.name in given.engines]
+    for target in [target for target in chosen if not (target.ours or target.url)]:
+        print(f"{target.name}: skipped, {ADDRESSES[target.name]} names no server", flush=True)
+        chosen.remove(target)
 
     def measured(row: Row) -> None:
         print(line(row), *problems(row), sep="\n      ", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -114,3 +115,24 @@ def test_a_broken_bound_ends_the_command_with_1_and_names_the_row(
     assert "neo4j, hangs (toxiproxy): memory grew" in told and "postgres" not in told
     rows.pop()
     assert faults.main() == 0
+
+
+def test_an_engine_that_has_no_address_is_passed_over_and_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen: list[str] = []
+
+    async def measured(_: object, targets: Sequence[faults.Target], __: object) -> list[Row]:
+        chosen.extend(target.name for target in targets)
+        return []
+
+    monkeypatch.setattr(faults, "run", measured)
+    monkeypatch.setattr("sys.argv", ["faults", "meilisearch", "s3"])
+    monkeypatch.delenv("REELGRAPH_TEST_MEILISEARCH_URL", raising=False)
+    faults.main()
+    assert chosen == ["s3"]
+    assert "meilisearch: skipped, REELGRAPH_TEST_MEILISEARCH_URL" in capsys.readouterr().out
+    monkeypatch.setenv("REELGRAPH_TEST_MEILISEARCH_URL", "meilisearch://:key@127.0.0.1:7700/x")
+    faults.main()
+    assert chosen[1:] == ["s3", "meilisearch"]
+    assert faults.TARGETS[7].address == "127.0.0.1:7700"

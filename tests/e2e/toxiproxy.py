@@ -45,3 +45,11 @@ class Toxiproxy:
         """Everything passes again; what hung is cut."""
         for stream in ("upstream", "downstream"):
             (await self._http.delete(f"/proxies/{name}/toxics/hang-{stream}")).raise_for_status()
+
+    async def cut(self, name: str) -> None:
+        """Connections end and new ones are refused, as when the server is killed."""
+        (await self._http.post(f"/proxies/{name}", json={"enabled": False})).raise_for_status()
+
+    async def mend(self, name: str) -> None:
+        """It can be reached again."""
+        (await self._http.post(f"/proxies/{name}", json={"enabled": True})).raise_for_status()
