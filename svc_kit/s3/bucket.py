@@ -30,7 +30,7 @@ CALL_S = 10.0
 TRANSFER_S = 120.0
 """The same with a body of at most some MiB, and for joining parts."""
 _CONNECT_S, _SILENCE_S = 3, 60
-_FAILURES, _WINDOW_S, _OPEN_S, _SLOW_S = 5, 20.0, 1.0, 3.0
+_FAILURES, _WINDOW_S, _OPEN_S, _SLOW_S = 3, 30.0, 1.0, 3.0
 """So many unanswered calls within so many seconds, and nobody waits any more; asked again a second later. A call that
 its caller gave up after three seconds was not answered."""
 READ_BYTES = 256 * 1024

@@ -52,7 +52,7 @@ async def bucket(store: Store, clock: FakeClock) -> AsyncIterator[Bucket]:
 
 
 async def fail_until_guarded(bucket: Bucket) -> None:
-    for _ in range(5):
+    for _ in range(3):
         with pytest.raises(AppError) as failed:
             await bucket.head("a")
         assert failed.value.reason is Reason.UNAVAILABLE
