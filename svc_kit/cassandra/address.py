@@ -11,7 +11,7 @@
 | `in_flight` | requests at once, a process | 128 |
 | `speculative_ms` | after so long a request goes to another node as well; 0: never | 250 |
 | `ca_file`, `cert_file`, `key_file` | PEM files, with `cassandra+ssl` | the system's authorities, no certificate |
-| `verify` | `identity`: the certificate must be valid and name the node; `chain`: be valid | `identity` |
+| `verify` | `identity`: the certificate must be valid and bear the node's IP address; `chain`: be valid | `identity` |
 """
 
 from __future__ import annotations

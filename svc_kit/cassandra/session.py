@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from acsylla.errors import (
     CassErrorLibUnableToSetKeyspace,
     CassErrorServerBadCredentials,
     CassErrorServerProtocolError,
+    CassErrorSslIdentityMismatch,
+    CassErrorSslInvalidPeerCert,
     CassException,
 )
 
+from svc_kit.authorities import system_authorities
 from svc_kit.backends import EngineUnusable
 from svc_kit.cassandra.address import Address
 from svc_kit.cassandra.rows import BadPageState, Page, Query, unreachable
@@ -73,6 +77,11 @@ async def connect(address: Address, *, keyspace: bool = True, timeout_s: float =
         if address.datacenter and "datacenter" in str(error):
             raise EngineUnusable(f"no node is in the data centre {address.datacenter}") from None
         raise EngineUnusable("no node can be reached") from None
+    except CassErrorSslInvalidPeerCert:
+        whose = "ca_file's" if address.ca_file else "the system's"
+        raise EngineUnusable(f"the node's certificate is not valid by {whose} authorities") from None
+    except CassErrorSslIdentityMismatch:
+        raise EngineUnusable("the node's certificate is for another host: see verify=chain") from None
     except CassException as error:
         raise EngineUnusable(f"can't be connected to ({type(error).__name__})") from None
 
@@ -121,22 +130,27 @@ def _settle(done: asyncio.Future[Any], outcome: Any) -> None:
 _closing: set[asyncio.Future[Any]] = set()
 
 
+class _Verify(Enum):
+    """Of a node's certificate, in bits of the C driver's `CassSslVerifyFlags`. acsylla's own PEER_IDENTITY has the
+    value of its PEER_CERT and looks at no address."""
+
+    CHAIN = 0b01
+    IDENTITY = 0b11
+
+
 def _tls(address: Address) -> dict[str, Any]:
     if not address.tls:
         return {}
     try:
         files = {
-            name: Path(path).read_text() if path else None
-            for name, path in (
-                ("ssl_trusted_cert", address.ca_file),
-                ("ssl_cert", address.cert_file),
-                ("ssl_private_key", address.key_file),
-            )
+            # The driver trusts nobody by itself.
+            "ssl_trusted_cert": Path(address.ca_file).read_text() if address.ca_file else system_authorities(),
+            "ssl_cert": Path(address.cert_file).read_text() if address.cert_file else None,
+            "ssl_private_key": Path(address.key_file).read_text() if address.key_file else None,
         }
     except OSError as error:
         raise EngineUnusable(f"{error.filename} can't be read") from None
-    flags = acsylla.SSLVerifyFlags.PEER_IDENTITY if address.verify == "identity" else acsylla.SSLVerifyFlags.PEER_CERT
-    return {"ssl_enabled": True, "ssl_verify_flags": flags, **files}
+    return {"ssl_enabled": True, "ssl_verify_flags": _Verify[address.verify.upper()], **files}
 
 
 class Session:
