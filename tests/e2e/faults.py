@@ -219,7 +219,10 @@ def main() -> int:
     parser.add_argument("engines", nargs="*", help=f"of: {' '.join(t.name for t in TARGETS)}; none: all")
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
     given = parser.parse_args()
-    chosen = [target for target in TARGETS if not given.engines or target.name in given.engines]
+    named = {name for word in given.engines for name in word.split(",")}
+    if unknown := named - {target.name for target in TARGETS}:
+        parser.error(f"no such engine: {', '.join(sorted(unknown))}")
+    chosen = [target for target in TARGETS if not named or target.name in named]
     for target in [target for target in chosen if not (target.ours or target.url)]:
         print(f"{target.name}: skipped, {ADDRESSES[target.name]} names no server", flush=True)
         chosen.remove(target)

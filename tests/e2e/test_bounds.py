@@ -127,7 +127,7 @@ def test_an_engine_that_has_no_address_is_passed_over_and_told(
         return []
 
     monkeypatch.setattr(faults, "run", measured)
-    monkeypatch.setattr("sys.argv", ["faults", "meilisearch", "s3"])
+    monkeypatch.setattr("sys.argv", ["faults", "meilisearch,s3"])
     monkeypatch.delenv("REELGRAPH_TEST_MEILISEARCH_URL", raising=False)
     faults.main()
     assert chosen == ["s3"]
