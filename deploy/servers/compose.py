@@ -19,7 +19,18 @@ from deploy.servers.folder import ROOT, Folder, write_private
 
 FILE = ROOT / "deploy" / "compose" / "engines.yaml"
 PROJECT = "reelgraph-servers"
-SECRETS = ("postgres", "mysql", "neo4j", "redis", "cassandra", "kafka", "s3-access", "s3-secret", "triton")
+SECRETS = (
+    "postgres",
+    "mysql",
+    "neo4j",
+    "redis",
+    "cassandra",
+    "kafka",
+    "s3-access",
+    "s3-secret",
+    "triton",
+    "meilisearch",
+)
 UP_S = 600
 
 

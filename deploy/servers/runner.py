@@ -114,6 +114,17 @@ def known(folder: Folder, engine: Engine) -> list[Server]:
         return []
 
 
+def _unavailable(folder: Folder, engine: Engine) -> str:
+    """Why the engine can't be had here, where it knows that before anything is installed."""
+    try:
+        engine.servers(folder)
+    except Unavailable as reason:
+        return str(reason)
+    except KeyError:
+        pass
+    return ""
+
+
 def _up(servers: Sequence[Server]) -> bool:
     return all(process.running(server) and server.ready() for server in servers)
 
@@ -163,12 +174,15 @@ def stop(folder: Folder, engines: Sequence[Engine]) -> int:
 
 def status(folder: Folder, engines: Sequence[Engine]) -> int:
     """A line an engine: whether it runs and answers, in how much memory, as which processes, where; 1 when one does
-    not."""
+    not that can be had here."""
     folder.make()
     total, complete = 0, True
     if composed := compose.services(folder, engines):
         print(compose.status(folder, composed))
     for engine in [engine for engine in engines if engine not in composed]:
+        if why := _unavailable(folder, engine):
+            print(f"{engine.NAME:13}  skipped  {why}")
+            continue
         servers = known(folder, engine)
         is_up = bool(servers) and _up(servers)
         used = sum(map(process.memory, servers))

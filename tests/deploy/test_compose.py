@@ -119,8 +119,7 @@ def test_engines_are_published_on_loopback_alone_and_not_at_all_for_the_platform
 def test_no_password_is_written_down_and_none_is_empty() -> None:
     for text in [*_texts(ENGINES_FILE), *_texts(INTERNAL), *_texts(PLATFORM)]:
         for variable in re.findall(r"\$\{(REELGRAPH_(?:SECRET|SERVICE_TOKEN)[^}]*)\}", text):
-            # Meilisearch itself refuses to start without one, and `make servers` knows of none.
-            assert variable.endswith(":?") or variable == "REELGRAPH_SECRET_MEILISEARCH:-"
+            assert variable.endswith(":?")
         # After a name that says password there is a variable, of Compose's or of a script's.
         for value in re.findall(
             r"(?i)(?:requirepass|masterauth|password *=|://[\w-]*:(?=[^\s/]*@))\s*['\"]?([^\s'\"/]+)", text
@@ -159,8 +158,7 @@ def test_engines_need_no_more_than_make_servers_tells(tmp_path: Path) -> None:
     told = {line.partition("=")[0] for line in servers.environment(folder, list(ENGINES.values())).splitlines()}
     for text in _texts(ENGINES_FILE):
         assert set(re.findall(r"\$\{(\w+):\?", text)) <= told
-        ports = set(re.findall(r"\$\{(REELGRAPH_PORT_\w+)", text))
-        assert ports <= told | {"REELGRAPH_PORT_MEILISEARCH"}
+        assert set(re.findall(r"\$\{(REELGRAPH_PORT_\w+)", text)) <= told
     # Proxies of faults stand on the machine itself, where what they cut is published.
     assert ENGINES.keys() - ENGINES_FILE["services"].keys() == {"toxiproxy"}
 

@@ -110,23 +110,38 @@ def test_docker_compose_runs_what_its_file_names_and_is_told_ports_and_passwords
 
     def docker(command: list[str], *, within_s: float) -> str:
         asked.append(command)
-        return "redis\nkafka\n" if "--services" in command else ""
+        return "redis\nkafka\nmeilisearch\n" if "--services" in command else ""
 
     monkeypatch.delenv("REELGRAPH_SERVERS_FROM", raising=False)
     monkeypatch.setattr(compose, "FILE", tmp_path)
     monkeypatch.setattr("deploy.servers.compose.shutil.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr("deploy.servers.compose.fetch.run", docker)
-    found = compose.services(folder, [ENGINES["redis"], ENGINES["s3"]])
-    assert found == [ENGINES["redis"]]
+    redis, meilisearch = ENGINES["redis"], ENGINES["meilisearch"]
+    found = compose.services(folder, [redis, ENGINES["s3"], meilisearch])
+    assert found == [redis, meilisearch]
     compose.start(folder, found)
-    assert any(command[-4:] == ["up", "--detach", "--wait", "redis"] for command in asked)
-    assert folder.exported() == {"REELGRAPH_TEST_REDIS_URL": ENGINES["redis"].url(folder)}
+    assert any(command[-5:] == ["up", "--detach", "--wait", "redis", "meilisearch"] for command in asked)
+    assert folder.exported() == {
+        "REELGRAPH_TEST_REDIS_URL": redis.url(folder),
+        "REELGRAPH_TEST_MEILISEARCH_URL": meilisearch.url(folder),
+    }
     told = dict(line.split("=", 1) for line in (folder.root / "compose.env").read_text().splitlines())
     assert told["REELGRAPH_SECRET_REDIS"] == folder.secret("redis")
+    assert told["REELGRAPH_SECRET_MEILISEARCH"] == folder.secret("meilisearch")
     assert {
         f"REELGRAPH_PORT_{name.upper().replace('-', '_')}"
         for name in json.loads((folder.root / "ports.json").read_text())
     } <= told.keys()
+
+
+def test_without_docker_meilisearch_is_no_failure_and_says_how_to_name_one(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for action in (runner.start, runner.status):
+        assert action(folder, [ENGINES["meilisearch"]]) == 0
+        [line] = [line for line in capsys.readouterr().out.splitlines() if "meilisearch" in line]
+        assert "skipped" in line and "REELGRAPH_TEST_MEILISEARCH_URL=meilisearch://:KEY@host:7700" in line
+    assert folder.exported() == {}
 
 
 def test_a_docker_that_does_not_answer_leaves_all_to_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
