@@ -131,5 +131,5 @@ async def restart(world: World) -> None:
             assert await running.stop() == 0
 
 
-EVERYWHERE = (health, explorer, over_grpc, internal_service)
-STEPS = (*EVERYWHERE, restart)
+STEPS = (health, explorer, over_grpc, internal_service)
+EMBEDDED_STEPS = (restart,)
