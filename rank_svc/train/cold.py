@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,10 +14,11 @@ from rank_svc.scorers.store import Floats
 from rank_svc.train.dataset import Ints
 from rank_svc.train.served import Content
 
-MOST_WORDS = 4096
+MOST_AUTHORS, MOST_WORDS = 16_384, 2048
 LEAST_ITEMS = 2
-"""A word that only one item has says nothing of others."""
+"""A word that only one item has says nothing of others; its author will make more."""
 RIDGE = 5.0
+"""Targets that what an author or word says is drawn to nothing by."""
 ENOUGH = 50.0
 """Targets beyond which an item's vector is not more to be trusted."""
 
@@ -53,31 +56,51 @@ def rows_of(keys: Ints, values: Ints, first: int) -> Ints:
 
 def fit_content(content: Content, vectors: Floats, frequency: NDArray[np.float32]) -> ContentMap:
     """Ridge regression of trained item vectors [n, d] on content, each item weighed by how often it was a target."""
-    weights = np.minimum(frequency, ENOUGH)
-    total = max(float(weights.sum()), 1e-9)
-    base = (weights @ vectors / total).astype(np.float32)
-    authors = _common(content.author_ids[:, None])
-    words = _common(np.column_stack([content.tags, content.languages]))
-    first = 1 + len(authors)
-    columns = [rows_of(authors, content.author_ids, 1)]
-    columns += [rows_of(words, column, first) for column in (*content.tags.T, content.languages)]
-    size = first + len(words)
-    rows = np.tile(np.arange(len(vectors)), len(columns))
-    at = np.concatenate(columns)
-    keep = at > 0
-    matrix = sp.csr_matrix((np.ones(int(keep.sum()), np.float64), (rows[keep], at[keep])), (len(vectors), size))
+    weights = np.minimum(frequency, ENOUGH).astype(np.float64)
+    base = weights @ vectors / max(float(weights.sum()), 1e-9)
+    authors = _common(content.author_ids[:, None], 1, MOST_AUTHORS)
+    words = _common(np.column_stack([content.tags, content.languages]), LEAST_ITEMS, MOST_WORDS)
+    by = _marks([rows_of(authors, content.author_ids, 1)], len(authors))
+    told = _marks([rows_of(words, column, 1) for column in (*content.tags.T, content.languages)], len(words))
+    missing = weights[:, None] * (vectors - base)
+    # Each item has one author: that block of the normal equations is diagonal, and what is left is words x words.
+    inverse = 1 / (by.T @ weights + RIDGE)
+    across = by.T @ sp.diags(weights) @ told
+    gram = np.asarray((told.T @ sp.diags(weights) @ told - across.T @ sp.diags(inverse) @ across).todense())
+    gram[np.diag_indices_from(gram)] += RIDGE
+    of_authors = inverse[:, None] * (by.T @ missing)
+    of_words = np.linalg.solve(gram, told.T @ missing - across.T @ of_authors)
+    of_authors -= inverse[:, None] * (across @ of_words)
+    table = np.concatenate([np.zeros((1, vectors.shape[1])), of_authors, of_words])
+    return ContentMap(authors, words, base.astype(np.float32), table.astype(np.float32))
+
+
+def from_others(content: Content, vectors: Floats, frequency: NDArray[np.float32], *, parts: int = 5) -> Floats:
+    """[n, d] what `fit_content` gives each item when it and a fifth of the others are not learned from: as it will be
+    for videos that are really new. Of its own vector nothing is left, not even by an author who made this one alone."""
+    part = np.random.default_rng(0).integers(0, parts, len(vectors))
+    found = np.zeros_like(vectors)
+    for i in range(parts):
+        others, mine = np.flatnonzero(part != i), np.flatnonzero(part == i)
+        if len(others) and len(mine):
+            found[mine] = fit_content(content.of(others), vectors[others], frequency[others]).vectors(content.of(mine))
+    return found
+
+
+def _marks(columns: Sequence[Ints], size: int) -> Any:
+    """Sparse [n, size]: 1 where one of `columns` [n] has that number, from 1; 0 is none."""
+    n = len(columns[0])
+    rows, at = np.tile(np.arange(n), len(columns)), np.concatenate(columns)
+    known = at > 0
+    matrix = sp.csr_matrix((np.ones(int(known.sum())), (rows[known], at[known] - 1)), (n, size))
+    # The same word twice is no more than once.
     matrix.data[:] = 1
-    weighted = sp.diags(weights.astype(np.float64)) @ matrix
-    gram = np.asarray((matrix.T @ weighted).todense())
-    gram[np.diag_indices_from(gram)] += RIDGE * max(1.0, total / max(len(vectors), 1))
-    table = np.linalg.solve(gram, weighted.T @ (vectors - base).astype(np.float64)).astype(np.float32)
-    table[0] = 0
-    return ContentMap(authors, words, base, table)
+    return matrix
 
 
-def _common(values: Ints) -> Ints:
-    """The most frequent values but 0, ascending: half of MOST_WORDS at the most."""
+def _common(values: Ints, least: int, most: int) -> Ints:
+    """The `most` frequent values but 0 that at least so many items have, ascending."""
     found, counts = np.unique(values[values != 0], return_counts=True)
-    able = counts >= LEAST_ITEMS
+    able = counts >= least
     found, counts = found[able], counts[able]
-    return np.sort(found[np.argsort(-counts, kind="stable")[: MOST_WORDS // 2]])
+    return np.sort(found[np.argsort(-counts, kind="stable")[:most]])

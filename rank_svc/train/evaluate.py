@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import onnxruntime as ort
 from rank_svc.scorers.layout import read_manifest
 from rank_svc.scorers.store import Floats
 from rank_svc.train import baselines as rivals
+from rank_svc.train.cold import from_others
 from rank_svc.train.dataset import Dataset, Ints
-from rank_svc.train.histories import Histories, build
+from rank_svc.train.histories import Histories, build, item_codes
 from rank_svc.train.metrics import Scorer, Scores, measure
 from rank_svc.train.protocol import question
 from rank_svc.train.served import Content, content, viewers
@@ -58,17 +59,38 @@ def _session(path: Path) -> Any:
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def version_scorer(folder: Path, dataset: Dataset, histories: Histories, *, cold: bool = False) -> Scorer:
-    """A version as a scorer over the dataset's catalogue."""
+def version_scorer(
+    folder: Path,
+    dataset: Dataset,
+    histories: Histories,
+    *,
+    ranked: Callable[[Towers, Content, Floats], Floats] | None = None,
+) -> Scorer:
+    """A version as a scorer over the dataset's catalogue. `ranked`: what to rank in place of the items' vectors."""
     towers, ids = Towers(folder), dataset.catalogue
     known = content(ids, dataset.items)
     vectors = towers.items(ids, known)
-    ranked = towers.items(ids, known, cold=True) if cold else vectors
+    other = vectors if ranked is None else ranked(towers, known, vectors)
 
     def score(users: Ints) -> Scores:
-        return towers.users(histories, users, histories.end_ms, ids, known, vectors) @ ranked.T
+        return towers.users(histories, users, histories.end_ms, ids, known, vectors) @ other.T
 
     return score
+
+
+def _coldly(folder: Path, dataset: Dataset, histories: Histories) -> dict[str, Scorer]:
+    """The version with items as the item tower sees them without their ids, and as it would had it not met them."""
+    ids = dataset.catalogue
+    codes = item_codes(ids, histories.items[histories.positive])
+    frequency = np.bincount(codes, minlength=len(ids)).astype(np.float32)
+    return {
+        "without ids": version_scorer(
+            folder, dataset, histories, ranked=lambda towers, known, _: towers.items(ids, known, cold=True)
+        ),
+        "new items": version_scorer(
+            folder, dataset, histories, ranked=lambda _, known, vectors: from_others(known, vectors, frequency)
+        ),
+    }
 
 
 def evaluate(
@@ -82,7 +104,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Metrics of the version, and by name under `baselines` and `ablations` where these are asked for.
 
-    `ablate`: versions trained without something, by what they lack; the version without ids is always among them.
+    `ablate`: versions trained without something, by what they lack; the version without ids and new items are
+    always among them.
     """
     histories = build(dataset.interactions)
     asked = question(dataset, histories, truth)
@@ -93,8 +116,8 @@ def evaluate(
         fitted = rivals.baselines(histories, dataset.catalogue)
         found["baselines"] = {name: measure(asked, scorer, ks) for name, scorer in fitted}
     if ablate is not None and model is not None:
-        cold = version_scorer(model, dataset, histories, cold=True)
-        found["ablations"] = {"without ids": measure(asked, cold, ks)}
+        cold = _coldly(model, dataset, histories)
+        found["ablations"] = {name: measure(asked, scorer, ks) for name, scorer in cold.items()}
         for name, folder in ablate.items():
             found["ablations"][name] = measure(asked, version_scorer(folder, dataset, histories), ks)
     return found

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rank_svc.train.around import Around
 from rank_svc.train.batches import Material, batches, material, negative_chances, steps_per_epoch
 from rank_svc.train.combined import Combined
 from rank_svc.train.dataset import Ints
@@ -49,7 +50,7 @@ class Fitted:
 
 @dataclass(slots=True)
 class _Run:
-    model: TwoTower
+    model: TwoTower | Around
     average: list[Tensor]
     optimizer: torch.optim.Optimizer
     random: np.random.Generator
@@ -81,16 +82,15 @@ def fit(
     held = hold_out(histories, catalogue, options, seed)
     source = material(held.histories, catalogue, options)
     runs = []
-    places = [
-        None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.{i}") for i in range(options.members)
-    ]
+    count = options.members + options.around_members
+    places = [None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.{i}") for i in range(count)]
     for i, place in enumerate(places):
         limit = None if minutes is None else began + minutes * 60 * (i + 1) / len(places)
         mine = seed + 1_000_003 * i
-        run = _start(source, options, mine, ordered=histories.ordered)
+        run = _start(source, options, mine, around=i >= options.members, ordered=histories.ordered)
         _member(run, source, options, mine, held, limit, place, progress)
         runs.append(run)
-    model = Combined([run.model for run in runs], fit_linear(source, options, seed=seed)).eval()
+    model = Combined([run.model for run in runs], options, fit_linear(source, options, seed=seed)).eval()
     _weigh(model, source, options)
     for place in places:
         if place is not None:
@@ -134,10 +134,11 @@ def _weigh(model: Combined, source: Material, options: TowerOptions) -> None:
             model.linear_scale = options.linear_weight * float((own @ model.items()[1:].T).std(1, correction=0).mean())
 
 
-def _start(source: Material, options: TowerOptions, seed: int, *, ordered: bool) -> _Run:
+def _start(source: Material, options: TowerOptions, seed: int, *, around: bool, ordered: bool) -> _Run:
     torch.manual_seed(seed)
-    model = TwoTower(source.items, options, ordered=ordered)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.0)
+    kind = Around if around else TwoTower
+    model = kind(source.items, options, ordered=ordered)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
     total = options.steps or math.ceil(options.epochs * steps_per_epoch(source, options))
     average = [p.detach().clone() for p in model.parameters()]
     generator = torch.Generator().manual_seed(seed)
@@ -218,7 +219,7 @@ def _look(run: _Run, held: Held, options: TowerOptions) -> bool:
     raw = [p.detach().clone() for p in run.model.parameters()]
     _load(run.model, run.average)
     run.model.eval()
-    value, error = held.recall(Combined([run.model]))
+    value, error = held.recall(Combined([run.model], options))
     run.model.train()
     _load(run.model, raw)
     run.looks.append((run.step, value))
@@ -231,7 +232,7 @@ def _look(run: _Run, held: Held, options: TowerOptions) -> bool:
     return run.worse <= options.patience
 
 
-def _load(model: TwoTower, values: list[Tensor]) -> None:
+def _load(model: TwoTower | Around, values: list[Tensor]) -> None:
     with torch.no_grad():
         for parameter, value in zip(model.parameters(), values, strict=True):
             parameter.copy_(value)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rank_svc.train.batches import Batch
-from rank_svc.train.towers import TwoTower
+from rank_svc.train.towers import Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,10 @@ class Negatives:
         return rows, self._correction[rows]
 
 
-def sampled_softmax(model: TwoTower, batch: Tensors, negatives: Negatives) -> Tensor:
+def sampled_softmax(model: Member, batch: Tensors, negatives: Negatives) -> Tensor:
     """Weighted mean over targets of -log softmax. What a user met at any time is no negative for that user: it would
     be masked when served, and may be a target elsewhere in the history."""
-    states = model.states(batch.rows, batch.actions)[:, :-1][batch.target].float()
+    states = model.states(batch.rows, batch.actions)[:, : batch.rows.shape[1]][batch.target].float()
     wanted, weights = batch.rows[batch.target], batch.weights[batch.target]
     states = states + model.target_age(batch.ages[batch.target])
     rows, correction = negatives.draw()

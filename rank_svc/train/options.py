@@ -20,8 +20,12 @@ class TowerOptions:
     """How much the linear part's scores differ between items, in units of the networks'."""
     linear_days: float = 6.0
     """`target_days` of the linear part."""
-    members: int = 2
-    """Networks of seeds of their own, side by side."""
+    members: int = 1
+    """Networks of sequence and bag, of seeds of their own, side by side; with `around_members` at least one."""
+    around: int = 192
+    """Dimensions of a network that learns from what came before and after a target."""
+    around_members: int = 1
+    """Networks of that kind."""
     layers: int = 2
     heads: int = 2
     feed_forward: int = 128

@@ -44,7 +44,7 @@ class _Order:
     def before(self, moment: int) -> list[int]:
         """Those earlier than `moment` that were not told before."""
         end = int(np.searchsorted(self._times, moment, side="left"))
-        rows = self._order[self._at : end].tolist()
+        rows: list[int] = self._order[self._at : end].tolist()
         self._at = max(self._at, end)
         return rows
 

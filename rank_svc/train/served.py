@@ -42,6 +42,11 @@ class Content:
     has_audio: Floats
     """[n]"""
 
+    def of(self, rows: Ints) -> Content:
+        """Some items."""
+        columns = (self.author_ids, self.tags, self.languages, self.durations_s, self.has_audio)
+        return Content(*(column[rows] for column in columns))
+
     def batch(self, ids: Ints, rows: Ints) -> ItemBatch:
         """Some items, ids as in the source."""
         return ItemBatch(

@@ -9,12 +9,51 @@ The bag has an input table of its own, so that what an item says of a user and w
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as f
 
 from rank_svc.train.options import ACTIONS, AGES, LONGEST, TowerOptions
+
+
+class Member(Protocol):
+    """One network: in training states and items of d numbers and a bias, at serving vectors of d' and a bias."""
+
+    @property
+    def bias(self) -> Tensor:
+        """[items + 1]"""
+        ...
+
+    @property
+    def target_age(self) -> nn.Embedding:
+        """[AGES, d] what is added to a state for a target of that age."""
+        ...
+
+    def states(self, rows: Tensor, actions: Tensor) -> Tensor:
+        """[b, l] -> [b, at least l, d]: what is to predict the interaction at each place."""
+        ...
+
+    def user(self, inputs: Tensor, actions: Tensor) -> Tensor:
+        """[b, l, inputs] rows of `inputs()` oldest first, [b, l] actions, 0 for padding at the end -> [b, d']"""
+        ...
+
+    def items(self, rows: Tensor) -> Tensor:
+        """[n] -> [n, d]"""
+        ...
+
+    def inputs(self) -> Tensor:
+        """[items + 1, inputs] what `user` takes of history items."""
+        ...
+
+    def outputs(self) -> Tensor:
+        """[items + 1, d'] what `user` is multiplied by."""
+        ...
+
+    def biases(self) -> Tensor:
+        """[items + 1] what is added to that."""
+        ...
 
 
 class Block(nn.Module):
@@ -46,17 +85,17 @@ class TwoTower(nn.Module):
         super().__init__()
         width, bag = options.width, options.bag
         self.options, self.ordered = options, ordered
-        self.entry = _table(items + 1, width, 0.05, padding=True)
-        self.action, self.place = _table(ACTIONS, width, 0.05), _table(LONGEST + 1, width, 0.05)
+        self.entry = table(items + 1, width, 0.05, padding=True)
+        self.action, self.place = table(ACTIONS, width, 0.05), table(LONGEST + 1, width, 0.05)
         inner = options.feed_forward
         blocks = (Block(width, options.heads, inner, options.dropout) for _ in range(options.layers))
         self.blocks = nn.ModuleList(blocks)
         self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, width)
-        self.bag_in = _table(items + 1, bag, 0.02, padding=True)
-        self.bag_out = _table(items + 1, bag, 0.05)
+        self.bag_in = table(items + 1, bag, 0.02, padding=True)
+        self.bag_out = table(items + 1, bag, 0.05)
         self.bag_action = nn.Parameter(torch.tensor([0.0, 0.3, 1.0, 1.2]))
         self.bag_bias = nn.Parameter(torch.zeros(bag))
-        self.target_age = _table(AGES, width + bag, 0.02)
+        self.target_age = table(AGES, width + bag, 0.02)
         self.bias = nn.Parameter(torch.zeros(items + 1))
         self.register_buffer("mask", torch.full((LONGEST + 1, LONGEST + 1), -1e4).triu(1), persistent=False)
 
@@ -90,15 +129,35 @@ class TwoTower(nn.Module):
         found: Tensor = self.out(self.norm(x))
         return found
 
+    def user(self, inputs: Tensor, actions: Tensor) -> Tensor:
+        """[b, l, width + bag] rows of `inputs()`, [b, l] -> [b, width + bag]: the state after the last, as of now."""
+        entries, bags = inputs[..., : self.options.width], inputs[..., self.options.width :]
+        states = self.encode(entries, bags, actions)
+        last = (actions > 0).sum(1)[:, None, None].expand(-1, -1, states.shape[-1])
+        return states.gather(1, last)[:, 0] + self.target_age.weight[0]
+
     def items(self, rows: Tensor) -> Tensor:
         """[n] -> [n, width + bag]"""
         return torch.cat([self.entry.weight[rows], self.bag_out.weight[rows]], -1)
 
+    def inputs(self) -> Tensor:
+        """[items + 1, width + bag]"""
+        return torch.cat([self.entry.weight, self.bag_in.weight], 1)
 
-def _table(rows: int, width: int, deviation: float, *, padding: bool = False) -> nn.Embedding:
-    table = nn.Embedding(rows, width, padding_idx=0 if padding else None)
-    nn.init.normal_(table.weight, std=deviation)
+    def outputs(self) -> Tensor:
+        """[items + 1, width + bag]"""
+        return torch.cat([self.entry.weight, self.bag_out.weight], 1)
+
+    def biases(self) -> Tensor:
+        """[items + 1]"""
+        return self.bias
+
+
+def table(rows: int, width: int, deviation: float, *, padding: bool = False) -> nn.Embedding:
+    """Normal numbers; with `padding` row 0 is zeros and stays so."""
+    made = nn.Embedding(rows, width, padding_idx=0 if padding else None)
+    nn.init.normal_(made.weight, std=deviation)
     if padding:
         with torch.no_grad():
-            table.weight[0] = 0
-    return table
+            made.weight[0] = 0
+    return made

@@ -10,10 +10,14 @@ pytest.importorskip("scipy", reason="scipy is in the extra `train`")
 pytest.importorskip("lightgbm", reason="lightgbm is in the extra `train`")
 
 import onnxruntime as ort
+import torch
 from onnx import TensorProto, helper
 
+from rank_svc.scorers.store import MAX_TAGS
+from rank_svc.train.around import Around
 from rank_svc.train.baselines import ease, positives
 from rank_svc.train.batches import keep_chances, material, negative_chances
+from rank_svc.train.cold import fit_content, from_others
 from rank_svc.train.dataset import load
 from rank_svc.train.gbdt import fit_trees
 from rank_svc.train.histories import build
@@ -22,7 +26,7 @@ from rank_svc.train.judged import auc, group_auc, order_auc
 from rank_svc.train.linear import _matrices, fit_linear
 from rank_svc.train.options import TowerOptions
 from rank_svc.train.rank_heads import HEADS, calibrate
-from rank_svc.train.served import content
+from rank_svc.train.served import Content, content
 from tests.rank.train.conftest import Write, impressions, world
 
 
@@ -98,3 +102,75 @@ def test_calibration_moves_the_mean_to_what_was_seen() -> None:
     assert scale[0] == pytest.approx(1 / 3, abs=0.05)
     assert shift[0] == pytest.approx(-2, abs=0.15)
     assert scale[1:].tolist() == [1.0] * (len(HEADS) - 1)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_state_of_the_second_network_knows_all_but_its_target(ordered: bool) -> None:
+    torch.manual_seed(0)
+    net = Around(20, TowerOptions(around=8), ordered=ordered).eval()
+    rows, actions = torch.randint(1, 21, (1, 6)), torch.tensor([[1, 2, 3, 2, 1, 2]])
+    states = net.states(rows, actions)
+    other = rows.clone()
+    other[0, 2] = rows[0, 2] % 20 + 1
+    changed = (net.states(other, actions) != states).any(-1)[0]
+    assert changed.tolist() == [True, True, False, True, True, True]
+
+
+def test_the_second_network_serves_as_it_predicted_what_came_last() -> None:
+    torch.manual_seed(0)
+    net = Around(20, TowerOptions(around=8), ordered=True).eval()
+    rows, actions = torch.randint(1, 21, (3, 7)), torch.randint(1, 4, (3, 7))
+    last = net.states(rows, actions)[:, -1, :8] + net.target_age.weight[0, :8]
+    padded = actions[:, :6].clone()
+    served = net.user(net.inputs()[rows[:, :6]], padded)
+    torch.testing.assert_close(served, last)
+    # Padding at the end changes nothing.
+    more = torch.cat([rows[:, :6], torch.zeros((3, 4), dtype=torch.int64)], 1)
+    none = torch.cat([padded, torch.zeros((3, 4), dtype=torch.int64)], 1)
+    torch.testing.assert_close(net.user(net.inputs()[more], none), served)
+
+
+def test_scores_served_are_those_of_training() -> None:
+    torch.manual_seed(0)
+    net = Around(20, TowerOptions(around=8), ordered=True).eval()
+    rows, actions = torch.randint(1, 21, (2, 5)), torch.randint(1, 4, (2, 5))
+    state = net.states(rows, actions)[:, -1] + net.target_age.weight[0]
+    every = torch.arange(1, 21)
+    trained = state @ net.items(every).T + net.bias[1:]
+    user = net.user(net.inputs()[rows[:, :4]], actions[:, :4])
+    torch.testing.assert_close(user @ net.outputs()[1:].T + net.biases()[1:], trained)
+
+
+def _content(authors: list[int], words: list[int]) -> Content:
+    n = len(authors)
+    tags = np.zeros((n, MAX_TAGS), np.int64)
+    tags[:, 0] = words
+    return Content(np.array(authors), tags, np.zeros(n, np.int64), np.zeros(n, np.float32), np.ones(n, np.float32))
+
+
+def test_content_is_the_ridge_regression_of_vectors_on_authors_and_words() -> None:
+    random = np.random.default_rng(0)
+    authors, words = random.integers(1, 9, 60), random.integers(11, 16, 60)
+    vectors, weights = random.standard_normal((60, 3)).astype(np.float32), random.integers(1, 40, 60).astype(np.float32)
+    columns = np.column_stack([authors[:, None] == np.unique(authors), words[:, None] == np.unique(words)]).astype(
+        float
+    )
+    base = weights @ vectors / weights.sum()
+    gram = columns.T @ (weights[:, None] * columns) + 5 * np.eye(columns.shape[1])
+    exact = base + columns @ np.linalg.solve(gram, columns.T @ (weights[:, None] * (vectors - base)))
+    known = _content(authors.tolist(), words.tolist())
+    found = fit_content(known, vectors, weights).vectors(known)
+    np.testing.assert_allclose(found, exact, atol=1e-4)
+
+
+def test_a_new_items_vector_holds_nothing_of_its_own() -> None:
+    random = np.random.default_rng(0)
+    # Each author made one video: only words say something of others.
+    known = _content(list(range(1, 41)), [11 + i % 2 for i in range(40)])
+    vectors, weights = random.standard_normal((40, 3)).astype(np.float32), np.full(40, 10, np.float32)
+    before = from_others(known, vectors, weights)
+    changed = vectors.copy()
+    changed[7] += 100
+    after = from_others(known, changed, weights)
+    np.testing.assert_array_equal(after[7], before[7])
+    assert (after != before).any()
