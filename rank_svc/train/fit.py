@@ -83,6 +83,8 @@ def fit(
     source = material(held.histories, catalogue, options)
     runs = []
     count = options.members + options.around_members
+    if count < 1:
+        raise ValueError("--option members=0 with around_members=0: there has to be one network")
     places = [None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.{i}") for i in range(count)]
     for i, place in enumerate(places):
         limit = None if minutes is None else began + minutes * 60 * (i + 1) / len(places)

@@ -44,8 +44,9 @@ class Content:
 
     def of(self, rows: Ints) -> Content:
         """Some items."""
-        columns = (self.author_ids, self.tags, self.languages, self.durations_s, self.has_audio)
-        return Content(*(column[rows] for column in columns))
+        return Content(
+            self.author_ids[rows], self.tags[rows], self.languages[rows], self.durations_s[rows], self.has_audio[rows]
+        )
 
     def batch(self, ids: Ints, rows: Ints) -> ItemBatch:
         """Some items, ids as in the source."""
