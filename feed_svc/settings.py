@@ -66,6 +66,13 @@ class FeedSettings(BaseSettings):
     """Greatest share of one topic within a page, where avoidable."""
     young_hours: float = Field(default=48, gt=0)
     """A video is NEW and fresh for this long."""
+    freshness: float = Field(default=0.02, ge=0, le=1)
+    """What being of just now adds to a candidate's score, where the ranker's values span 0.75: it decides between
+    equals. Exploration places are what new videos are promised."""
+    curiosity: float = Field(default=0.6, ge=0, le=5)
+    """What it adds that the viewer has met little of a candidate's topic: this times the root of the topic's share of
+    all candidates, over one and the number of times they met it lately, and the less the more
+    videos they finished or liked; 0: nothing."""
 
     # Fan-out.
     push_within_hours: int = Field(default=24, ge=1)

@@ -15,7 +15,7 @@ from feed_svc.settings import FeedSettings
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 TUNABLE = frozenset(
     ("tail_candidates", "rank_candidates", "recent_interactions", "exploration_every", "author_gap", "topic_share")
-) | {"young_hours"}
+) | {"young_hours", "exploration_growth_share", "first_videos", "freshness", "curiosity"}
 """Settings of the feed that an arm may change: those that are read for each build or page."""
 VALUE_WEIGHTS = frozenset(("like", "comment", "share", "completion", "watch", "negative", "affinity"))
 """Names of the value formula's weights, see `rank_svc/ranking/value.py`."""

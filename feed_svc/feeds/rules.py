@@ -84,7 +84,9 @@ def pick(
     while left and len(picked) < count:
         choice = None
         if is_exploration(position, variety.exploration_every):
-            choice = _explore(left, line, variety, trials or {}, f"{seed}/{position}")
+            # A place for a young video is no place for a third of one topic in five.
+            roomy = [entry for entry in left if not _crowded(entry, page, most)]
+            choice = _explore(roomy, line, variety, trials or {}, f"{seed}/{position}")
         if choice is None:
             choice = Picked(_best(left, line, page, most, variety.author_gap))
         picked.append(choice)
@@ -117,8 +119,8 @@ def _best(left: Sequence[Entry], line: Sequence[Entry], page: Counter[int], most
     topics = Counter(entry.topic for entry in line[-MEMORY:])
 
     def conflict(entry: Entry) -> int:
-        crowded = entry.topic != 0 and page[entry.topic] >= most
-        return 2 * (entry.author_id in near) + crowded
+        # An author again is sooner borne than a page of one topic.
+        return 2 * _crowded(entry, page, most) + (entry.author_id in near)
 
     def order(entry: Entry) -> tuple[int, float]:
         decay = AUTHOR_DECAY * authors[entry.author_id] + (TOPIC_DECAY * topics[entry.topic] if entry.topic else 0.0)
@@ -128,6 +130,10 @@ def _best(left: Sequence[Entry], line: Sequence[Entry], page: Counter[int], most
     if conflict(best) and len(left) > WINDOW:
         best = min((best, *left[WINDOW:]), key=order)
     return best
+
+
+def _crowded(entry: Entry, page: Counter[int], most: int) -> bool:
+    return entry.topic != 0 and page[entry.topic] >= most
 
 
 def is_again(entry: Entry) -> bool:

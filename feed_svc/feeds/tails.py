@@ -12,7 +12,7 @@ from feed_svc.feeds.first_videos import lifted, tell_apart
 from feed_svc.feeds.hydration import Hydrator
 from feed_svc.feeds.popular import PopularList
 from feed_svc.feeds.reasons import reason_for
-from feed_svc.feeds.scoring import scores_of
+from feed_svc.feeds.scoring import Worth, scores_of
 from feed_svc.feeds.snapshot import Entry
 from feed_svc.feeds.sources import (
     AGAIN,
@@ -277,6 +277,7 @@ class TailBuilder:
     ) -> dict[int, float]:
         if merged and merged[0].source == AGAIN:
             return {video.video_id: -AGAIN_STEP * place for place, video in enumerate(merged)}
+        s = work.tuning.settings
         return scores_of(
             merged,
             ranked.scores if ranked else {},
@@ -284,7 +285,7 @@ class TailBuilder:
             shown=work.request.shown,
             taste=work.taste,
             ages_h=ages_h,
-            young_hours=work.tuning.settings.young_hours,
+            worth=Worth(s.young_hours, s.freshness, s.curiosity, s.trending_newcomer),
         )
 
     def _opened(self, work: _Work, left: Sequence[Merged], scores: dict[int, float]) -> dict[int, float]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from feed_svc.feeds.curiosity import familiar, unknown
 from feed_svc.feeds.store import Interaction
 
 INTEREST_WEIGHT = 1.0
@@ -24,6 +25,10 @@ class Taste:
     """Liked or finished."""
     refused_authors: Mapping[int, float]
     refused_topics: Mapping[str, float]
+    familiar: Mapping[str, float] = field(default_factory=dict)
+    """How often they met each hashtag lately, see `curiosity.familiar`."""
+    unknown: float = 1.0
+    """See `curiosity.unknown`."""
 
     @property
     def is_known(self) -> bool:
@@ -60,6 +65,8 @@ def taste_of(recent: Sequence[Interaction], interests: Sequence[str]) -> Taste:
         frozenset(good),
         {author: min(1.0, REFUSED_AUTHOR * count) for author, count in authors.items()},
         {topic: min(1.0, REFUSED_TOPIC * count) for topic, count in topics.items()},
+        familiar(recent),
+        unknown(recent),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from feed_svc.feeds.reasons import Reason, ReasonKind, reason_for
 from feed_svc.feeds.rules import Barred, Variety, is_exploration, pick, remembered
-from feed_svc.feeds.scoring import scores_of
+from feed_svc.feeds.scoring import Worth, scores_of
 from feed_svc.feeds.snapshot import Entry, Snapshot, pack, unpack
 from feed_svc.feeds.sources import (
     AGAIN,
@@ -31,6 +31,7 @@ from feed_svc.feeds.store import Candidate, ClientHints, Interaction, Trial
 from feed_svc.feeds.taste import taste_of
 
 VARIETY = Variety(author_gap=3, topic_share=0.5, exploration_every=10)
+WORTH = Worth(young_hours=48, freshness=0.02, curiosity=0.6, hot_above=1.0)
 
 
 def entry(video_id: int, author_id: int, topic: int, score: float, source: int = NUMBERS[TASTE]) -> Entry:
@@ -80,6 +81,21 @@ def test_the_place_for_a_young_video_goes_by_trials_and_tells_its_propensity() -
     found = pick(tail, [], [], 10, page_size=10, variety=VARIETY, seed="s", barred=Barred(), trials=trials)
     explored = [p for p in found if p.explored]
     assert [(p.entry.video_id, p.propensity) for p in explored] == [(102, 1.0)]
+
+
+@pytest.mark.parametrize("position", range(4, 9))
+def test_a_page_holds_two_of_five_of_a_topic_whatever_the_place_for_a_young_video_offers(position: int) -> None:
+    """Young videos are all of the topic that is best, too; by an author who was just shown as well as by others."""
+    tail = [entry(i, i, 1, 9.0) for i in range(1, 5)] + [entry(i, 50, 2 + i, 1.0) for i in range(5, 25)]
+    tail += [entry(i, i, 1, 0.0, NUMBERS[NEW] | YOUNG) for i in range(100, 104)]
+    before = [entry(200 + i, 200 + i, 3, 1.0) for i in range(position)]
+    found = pick(tail, before, [], 5, page_size=5, variety=VARIETY, seed="s", barred=Barred())
+    assert sum(one.entry.topic == 1 for one in found) == 2
+
+
+def test_where_one_topic_is_all_there_is_it_fills_the_page() -> None:
+    tail = [entry(i, i, 1, 1.0) for i in range(10)]
+    assert len(picked(tail, [], 5)) == 5
 
 
 def test_one_author_alone_still_fills_a_page() -> None:
@@ -184,7 +200,7 @@ def test_skips_and_refusals_speak_against_a_taste() -> None:
         shown=frozenset(),
         taste=taste,
         ages_h={10: 1.0, 11: 1.0},
-        young_hours=48,
+        worth=WORTH,
     )
     assert scores[10] > scores[11]
 
@@ -198,9 +214,43 @@ def test_what_the_ranker_did_not_see_comes_behind_what_it_saw() -> None:
         shown=frozenset(),
         taste=taste_of((), ()),
         ages_h={},
-        young_hours=48,
+        worth=WORTH,
     )
     assert scores[2] > scores[1]
+
+
+def scored(videos: list[Merged], acts: list[Interaction], ages_h: dict[int, float] | None = None) -> dict[int, float]:
+    """Without any ranks."""
+    nobody = frozenset[int]()
+    taste = taste_of(acts, ())
+    return scores_of(videos, {}, followees=nobody, shown=nobody, taste=taste, ages_h=ages_h or {}, worth=WORTH)
+
+
+def test_topics_that_a_viewer_met_little_of_come_forward_the_larger_the_more() -> None:
+    videos = [Merged(i, 1, score=1.0, hashtags=("cats",) if i < 6 else ("golf",) if i < 8 else ()) for i in range(10)]
+    fresh = scored(videos, [])
+    assert fresh[0] > fresh[7] > fresh[9]
+    met = [Interaction(100 + i, 1, 1, skipped=True, hashtags=("cats",)) for i in range(3)]
+    later = scored(videos, met)
+    assert later[7] > later[0] > later[9]
+    refused = scored(videos, [Interaction(100, 9, 1, not_interested=True, hashtags=("cats",))])
+    assert refused[0] < refused[9] < refused[7]
+    fan = [Interaction(300 + i, 1, 1, completed=True, hashtags=("tea",)) for i in range(6)]
+    assert 0 < scored(videos, fan)[0] - scored(videos, fan)[9] < fresh[0] - fresh[9]
+    forgotten = [*(Interaction(200 + i, 1, 1, hashtags=("tea",)) for i in range(80)), *met]
+    assert scored(videos, forgotten)[0] > scored(videos, forgotten)[7]
+
+
+def test_being_new_decides_between_equals_alone() -> None:
+    videos = [Merged(1, 1, score=1.0), Merged(2, 2, score=0.5), Merged(3, 3, score=0.5)]
+    scores = scored(videos, [], {1: 500.0, 2: 500.0, 3: 0.0})
+    assert scores[1] > scores[3] > scores[2]
+
+
+def test_what_nobody_watched_is_not_trending() -> None:
+    videos = [Merged(i, i, score=1.0, offered_by={TRENDING}, heat=heat) for i, heat in ((1, 1.0), (2, 1.5), (3, 0.0))]
+    scores = scored(videos, [])
+    assert scores[2] > scores[1] == scores[3]
 
 
 def test_a_packed_snapshot_is_small_and_comes_back_as_it_was() -> None:
