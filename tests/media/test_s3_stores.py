@@ -19,6 +19,7 @@ from media_svc.blobs.stores.s3_files import Scratch
 from svc_kit.errors import AppError, Reason
 from svc_kit.s3.address import parse_address
 from svc_kit.s3.bucket import Bucket
+from tests.support.clock import FakeClock
 
 ADDRESS = "s3://host/media?prefix=p&storage_classes=archive:COLD&warm_days=10&cold_days=90"
 
@@ -38,7 +39,7 @@ class _Client:
 
 async def test_what_is_put_where_a_class_is_wanted_gets_it_and_a_store_without_it_is_asked_once() -> None:
     client = _Client()
-    bucket = Bucket(parse_address(ADDRESS), client, None, AsyncExitStack())
+    bucket = Bucket(parse_address(ADDRESS), client, None, AsyncExitStack(), FakeClock())
     assert await bucket.put("archive/x", b"x", b"digest") == "tag"
     await bucket.put("archive/y", b"y", b"digest")
     await bucket.put("sets/1/z", b"z", b"digest")

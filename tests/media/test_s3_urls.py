@@ -37,7 +37,7 @@ def _bucket(url: str, token: str = "") -> Bucket:
     endpoint = address.endpoint or f"https://s3.{address.region}.amazonaws.com"
     client = SimpleNamespace(meta=SimpleNamespace(endpoint_url=endpoint, region_name=address.region))
     credentials: Any = _Credentials(token)
-    return Bucket(address, client, credentials, AsyncExitStack())
+    return Bucket(address, client, credentials, AsyncExitStack(), FakeClock())
 
 
 @pytest.mark.parametrize("token", ["", "a/session+token="])
