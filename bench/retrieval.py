@@ -2,7 +2,8 @@
 
     python -m bench.retrieval [--callers 1,8,32] [SIZE ...]
 
-SIZE videos (10,000, 100,000 and 1,000,000) lie in the service's own database, with 64 viewers' histories of 50. A fresh
+SIZE videos (10,000, 100,000 and 1,000,000) lie in the service's own database, with 64 viewers' histories of 50, four in
+five of these of two tags that a viewer likes. A fresh
 replica takes them over by the code that does so at every start: rows, item tower, index. Then over a Unix socket:
 RetrieveCandidates for 500 of TASTE with 1,000 videos excluded, the same for the default 550 of all sources, and
 RankCandidates for 100 videos. The limit beside each: for retrieval, the user tower alone and comparing all vectors
@@ -24,6 +25,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -59,6 +61,8 @@ from tests.support.platform import BenchPlatform, create_tables, test_platform
 TAGS, AUTHOR_VIDEOS = 400, 20
 VIEWERS, HISTORY, CANDIDATES, K = 64, 50, 100, 500
 EXCLUDED = 1000
+TAGGED = 2000
+"""Of each 20,000 videos so many may be watched."""
 SOURCES = {"TASTE": 200, "SIMILAR_VIEWERS": 100, "SIMILAR_VIDEO": 100, "NEW": 50, "COLD_START": 100}
 CALLS = 256
 DAY_MS = 86_400_000
@@ -78,13 +82,24 @@ def video(i: int, dice: random.Random, now: int) -> VideoState:
     return VideoState(facts, 1, True, False, now - DAY_MS)
 
 
+def watched_by(tagged: Mapping[str, Sequence[int]], size: int, dice: random.Random) -> list[int]:
+    """What one viewer watched: mostly of a taste."""
+    taste = dice.sample(sorted(tagged), 2)
+    own = [i for tag in taste for i in dice.sample(tagged[tag], min(len(tagged[tag]), HISTORY // 2))]
+    return list(dict.fromkeys([*own[: HISTORY * 4 // 5], *dice.sample(range(1, size + 1), HISTORY)]))[:HISTORY]
+
+
 async def write(db: Database, size: int, dice: random.Random) -> None:
-    """Rows of all videos, what was done with the first of them, and histories."""
+    """Rows of all videos, what was done with some of them, and histories."""
     now = now_ms(SystemClock())
+    tagged: defaultdict[str, list[int]] = defaultdict(list)
     async with db.write() as connection:
         for start in range(1, size + 1, 20_000):
             some = [video(i, dice, now) for i in range(start, min(start + 20_000, size + 1))]
             await connection.execute(t.videos.insert(), [mapping.state_row(one) for one in some])
+            for one in some[:TAGGED]:
+                for tag in one.facts.hashtags:
+                    tagged[tag].append(one.facts.video_id)
         seen = [dice.randint(1, size) for _ in range(20_000)]
         watched = [
             {"video_id": i, "impressions": 50, "views": 40, "completions": 12, "watched_ms": 300_000, "ratio_sum": 20.0}
@@ -98,7 +113,7 @@ async def write(db: Database, size: int, dice: random.Random) -> None:
                     viewer, Interaction(i, 0, 9000, 10_000, now - n * 60_000, completed=n % 2 == 0, liked=n % 5 == 0)
                 )
                 for viewer in range(1, VIEWERS + 1)
-                for n, i in enumerate(dice.sample(range(1, size + 1), HISTORY))
+                for n, i in enumerate(watched_by(tagged, size, dice))
             ],
         )
 
