@@ -21,6 +21,8 @@ MAX_OUTAGE_PAUSE_S = 8.0
 OUTAGE_BUDGET_S = 24 * 3600.0
 """A job this old has waited long enough: from then on also what an outage fails counts as an attempt."""
 HEARTBEATS_PER_LEASE = 3
+_MAX_DOUBLINGS = 32
+"""A float doubled a thousand times overflows; after these any pause is at its most."""
 
 
 class Retry(Exception):
@@ -43,7 +45,7 @@ class JobPolicy:
 
     def backoff(self, attempt: int) -> float:
         """Seconds to wait after a failed attempt (from 1)."""
-        return float(min(self.backoff_s * 2 ** (attempt - 1), MAX_BACKOFF_S))
+        return float(min(self.backoff_s * 2 ** min(attempt - 1, _MAX_DOUBLINGS), MAX_BACKOFF_S))
 
 
 class JobRunner:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from media_svc.jobs.runner import OUTAGE_BUDGET_S, JobPolicy, JobRunner, Retry, Stale
+from media_svc.jobs.runner import MAX_OUTAGE_PAUSE_S, OUTAGE_BUDGET_S, JobPolicy, JobRunner, Retry, Stale
 from media_svc.jobs.store import TRANSCODE, VERIFY, Job
 from media_svc.jobs.stores.sql import SqlJobQueue
 from media_svc.schema import metadata, outbox, replies
@@ -134,9 +134,11 @@ async def test_a_dropped_job_is_held_by_nobody(world: World) -> None:
 class Bench:
     """A runner whose work a test decides."""
 
-    def __init__(self, world: World, work: Callable[[Job], Awaitable[None]], concurrency: int = 2) -> None:
+    def __init__(
+        self, world: World, work: Callable[[Job], Awaitable[None]], concurrency: int = 2, backoff_s: float = 4
+    ) -> None:
         self.given_up: list[tuple[int, str]] = []
-        policy = JobPolicy(concurrency, LEASE_S, attempts=3, backoff_s=4, poll_s=1)
+        policy = JobPolicy(concurrency, LEASE_S, attempts=3, backoff_s=backoff_s, poll_s=1)
         self.runner = JobRunner(TRANSCODE, world.queue, work, self._give_up, policy, world.clock, "me")
 
     async def _give_up(self, job: Job, reason: str) -> None:
@@ -198,6 +200,26 @@ async def test_an_outage_is_no_attempt_and_other_jobs_wait_until_it_is_over(worl
     assert await world.queue.count(TRANSCODE) == 0 and bench.given_up == []
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_outage_of_hours_loses_no_job(world: World) -> None:
+    outages, away = 1_100, True
+
+    async def work(job: Job) -> None:
+        if away:
+            raise unavailable("The object store can't be reached.")
+
+    bench = Bench(world, work, backoff_s=2.0)
+    await world.add(1)
+    for _ in range(outages):
+        assert await bench.runner.run_due() == 1
+        world.clock.advance(MAX_OUTAGE_PAUSE_S)
+    (job,) = await world.claim()
+    assert (job.attempt, bench.given_up) == (1, [])
+    await world.queue.release(job)
+    away = False
+    assert await bench.runner.run_due() == 1
+    assert await world.queue.count(TRANSCODE) == 0 and bench.given_up == []
 
 
 async def test_an_outage_without_an_end_is_given_up_like_any_failure(world: World) -> None:
