@@ -239,15 +239,15 @@ class Recorder:
         return lambda _: session.run(None, feed)
 
 
-def bare_indexes(data: Floats, query: Floats) -> dict[str, Callable[[int], object]]:
-    """Top K by libraries, by name."""
+def bare_indexes(data: Floats, asked: Floats) -> dict[str, Callable[[int], Any]]:
+    """Top K of the i-th of `asked` by libraries, by name: places in `data`."""
 
-    def compared(_: int) -> object:
-        scores = data @ query
+    def compared(i: int) -> Any:
+        scores = data @ asked[i % len(asked)]
         best = np.argpartition(-scores, K - 1)[:K]
         return best[np.argsort(-scores[best])]
 
-    found: dict[str, Callable[[int], object]] = {"comparing all": compared}
+    found: dict[str, Callable[[int], Any]] = {"comparing all": compared}
     if importlib.util.find_spec("faiss") is not None:
         import faiss
 
@@ -257,7 +257,7 @@ def bare_indexes(data: Floats, query: Floats) -> dict[str, Callable[[int], objec
         index.train(data[: lists * 40])
         index.add(data)
         index.nprobe = max(8, lists // 12)
-        found["faiss IVF,SQ8"] = lambda _: index.search(query[None], K)
+        found["faiss IVF,SQ8"] = lambda i: index.search(asked[i % len(asked)][None], K)[1][0]
     return found
 
 
@@ -299,10 +299,14 @@ async def compare(it: Served, recorder: Recorder, callers: Sequence[int]) -> Non
         await measure(call, 1, 32)
     ids = range(1, it.size + 1)
     vectors, _ = it.retrieval.replica.serving.videos.vectors(ids)
-    query = (await it.retrieval.tastes.of(ViewerInput(1))).vector
+    asked = np.stack([(await it.retrieval.tastes.of(ViewerInput(1 + i))).vector for i in range(VIEWERS)])
     tower = alone(recorder.bare("user_tower"))
-    limits = {name: alone(work, 64) for name, work in bare_indexes(vectors, query).items()}
-    del vectors
+    bare = bare_indexes(vectors, asked)
+    limits = {name: alone(work, VIEWERS) for name, work in bare.items()}
+    for name, work in bare.items():
+        shares = [len(np.intersect1d(work(i), bare["comparing all"](i))) / K for i in range(0, VIEWERS, 4)]
+        print(f"{it.size:>9,} {name}: {limits[name]:.2f} ms of CPU, recall@{K} {np.mean(shares):.3f}")
+    del vectors, bare
     ranker = alone(recorder.bare("ranker"))
     print(f"{'':>9} recall@{K} {await recall(it):.3f}; alone: user tower {tower:.2f} ms, ranker {ranker:.2f} ms of CPU")
     for n in callers:
