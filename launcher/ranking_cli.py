@@ -51,8 +51,12 @@ def log(
         from feed_svc.settings import FeedSettings
         from rank_svc.train.archive import convert
         from rank_svc.train.archive_copies import archive_folder
+        from rank_svc.train.dataset import INTERACTIONS
+        from rank_svc.train.folders import check_out
         from svc_kit.settings import PlatformSettings
 
+        # Before an archive is copied from far away.
+        check_out(out, INTERACTIONS)
         with archive_folder(archive or archive_url(FeedSettings().archive_url, PlatformSettings())) as folder:
             convert(folder, out)
 
@@ -74,9 +78,12 @@ def train(
 ) -> None:
     """Train one version on a dataset folder. Broken off, the same command goes on where it was."""
     with told():
+        from rank_svc.scorers.layout import MANIFEST
         from rank_svc.train.dataset import load
+        from rank_svc.train.folders import check_out
         from rank_svc.train.pipeline import train as run
 
+        check_out(out, MANIFEST, dataset)
         data = load(dataset)
         if hold_out:
             from rank_svc.versions.newest import older

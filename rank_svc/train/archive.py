@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from rank_svc.train.columns import DatasetError, read_table
 from rank_svc.train.dataset import IMPRESSIONS, INTERACTIONS, ITEMS
-from rank_svc.train.folders import whole_or_not
+from rank_svc.train.folders import check_out, whole_or_not
 
 Pair = tuple[int, int]
 _DEEDS = {
@@ -42,7 +42,9 @@ class _Log:
 
 
 def convert(archive: Path, out: Path) -> None:
-    """Write the folder `out` from the archive's folder. Raises DatasetError when there is nothing to learn from."""
+    """Write the folder `out` from the archive's folder. Raises DatasetError when there is nothing to learn from, and
+    ValueError for an `out` that is something else."""
+    check_out(out, INTERACTIONS, archive)
     log = _Log()
     for kind, actor, at, body in _events(archive):
         _take(log, kind, actor, at, body)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from rank_svc.train.columns import DatasetError, flags, has, ids, read_table, whole
 from rank_svc.train.dataset import IMPRESSIONS, INTERACTIONS, ITEMS, USERS
-from rank_svc.train.folders import whole_or_not
+from rank_svc.train.folders import check_out, whole_or_not
 
 TRUTH = "val.truth.parquet"
 _FLAGS = {
@@ -29,7 +29,9 @@ _FLAGS = {
 
 
 def convert(source: Path, out: Path) -> None:
-    """Write the folder `out`, whole or not at all. Raises DatasetError for what is missing or broken in `source`."""
+    """Write the folder `out`, whole or not at all. Raises DatasetError for what is missing or broken in `source`, and
+    ValueError for an `out` that is something else."""
+    check_out(out, INTERACTIONS, source)
     sequences = _sequences(source / "user_sequences.parquet")
     impressions = _impressions(source / "val.parquet")
     with whole_or_not(out) as folder:

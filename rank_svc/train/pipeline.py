@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
-from rank_svc.scorers.layout import Manifest
+from rank_svc.scorers.layout import MANIFEST, Manifest
 from rank_svc.train.dataset import Dataset
 from rank_svc.train.export import item_table
 from rank_svc.train.fit import Progress, fit
 from rank_svc.train.fixed_ranker import FixedRanker
+from rank_svc.train.folders import check_out
 from rank_svc.train.histories import build
 from rank_svc.train.options import TowerOptions
 from rank_svc.train.rank_fit import fit_ranker
@@ -30,6 +31,7 @@ def train(
 ) -> Manifest:
     """Train towers and ranker and write one version. A broken-off run leaves `.OUT.checkpoint` beside `out`, from which
     the same command goes on. `ranking`: False ships the fixed ranker."""
+    check_out(out, MANIFEST, dataset.folder)
     torch.set_num_threads(threads)
     histories = build(dataset.interactions, seed=seed)
     checkpoint = out.with_name(f".{out.name}.checkpoint")
