@@ -1,9 +1,11 @@
-"""PostgreSQL 13 or newer by asyncpg. The URL is libpq's: its query may hold `sslmode`, `sslrootcert`,
-`target_session_attrs` and any setting of the server, such as `search_path`, beside our `pool_size`."""
+"""PostgreSQL 13 or newer by asyncpg. The URL is libpq's: its query may hold `sslmode`, `sslrootcert`, `sslcert`,
+`sslkey`, `sslcrl`, `target_session_attrs` and any setting of the server, such as `search_path`, beside our
+`pool_size`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,6 +22,8 @@ from svc_kit.databases.url import database_of, for_driver, place_of, pool_size_o
 
 LEAST_VERSION = 13
 CACHED_STATEMENTS = 500
+_TLS_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+_PERHAPS_PLAIN = ("disable", "allow", "prefer")
 SETTINGS = {
     "application_name": "reelgraph",
     "lock_timeout": f"{pool.LOCK_S}s",
@@ -33,10 +37,11 @@ Connect = Callable[[], Awaitable[Any]]
 
 
 def open_engine(url: str, pool_size: int, command_s: float) -> Engine:
-    """Nothing is contacted yet. At most `pool_size` connections, and half as many for direct reads."""
+    """Nothing is contacted yet. At most `pool_size` connections, and half as many for direct reads. Raises ValueError
+    for files of TLS that a connection need not use."""
     size = pool_size_of(url, pool_size)
 
-    dsn = for_driver(url, SETTINGS | {"statement_timeout": f"{round(command_s * pool.SERVER_SHARE)}s"})
+    dsn = _dsn(url, SETTINGS | {"statement_timeout": f"{round(command_s * pool.SERVER_SHARE)}s"})
 
     async def connect() -> Any:
         return await asyncpg.connect(dsn, timeout=pool.CONNECT_S, command_timeout=command_s)
@@ -46,6 +51,17 @@ def open_engine(url: str, pool_size: int, command_s: float) -> Engine:
     pool.replace_dead_connections(engine, lambda connection: connection.is_closed())
     direct = DirectReads(connect, max(1, size // 2))
     return Engine(engine, "BEGIN", ["BEGIN ISOLATION LEVEL REPEATABLE READ"], direct=direct)
+
+
+def _dsn(url: str, settings: Mapping[str, str]) -> str:
+    query = query_of(url)
+    files = [name for name in _TLS_FILES if name in query]
+    # The driver's own order: what the URL does not say, the environment does.
+    mode = query.get("sslmode") or os.environ.get("PGSSLMODE", "prefer")
+    if files and mode in _PERHAPS_PLAIN:
+        # In these modes the driver checks no certificate, and may speak in the clear.
+        raise ValueError(f"database URL postgresql://: {files[0]} needs sslmode=require, verify-ca or verify-full")
+    return for_driver(url, settings)
 
 
 def _sqlalchemy(connect: Connect, size: int) -> AsyncEngine:
@@ -62,9 +78,9 @@ def _sqlalchemy(connect: Connect, size: int) -> AsyncEngine:
 @asynccontextmanager
 async def _connected(url: str, **settings: str) -> AsyncIterator[Any]:
     """A connection of its own, with failures told for an operator."""
-    dsn, place, name = for_driver(url, settings), place_of(url), database_of(url)
+    place, name = place_of(url), database_of(url)
     try:
-        connection = await asyncpg.connect(dsn, timeout=pool.CONNECT_S - 0.5)
+        connection = await asyncpg.connect(_dsn(url, settings), timeout=pool.CONNECT_S - 0.5)
     except asyncpg.InvalidAuthorizationSpecificationError as error:
         raise EngineUnusable(f"PostgreSQL at {place} refuses this user or password") from error
     except asyncpg.InvalidCatalogNameError as error:
