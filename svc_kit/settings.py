@@ -72,7 +72,7 @@ class PlatformSettings(BaseSettings):
     """Mutual TLS: gRPC servers refuse whoever shows no certificate signed by `tls_ca_file`."""
     tls_server_name: str = ""
     """Name that other services' certificates must bear; empty: the host of their address. Needed where an address is
-    several."""
+    several; needs `tls_ca_file`."""
 
     drain_notice_s: float = Field(default=0.0, ge=0, le=300)
     """After SIGTERM or SIGINT, how long `/readyz` and gRPC health say that this process is leaving while it goes on
@@ -84,6 +84,10 @@ class PlatformSettings(BaseSettings):
             raise ValueError("REELGRAPH_TLS_CERT_FILE and REELGRAPH_TLS_KEY_FILE belong together")
         if self.tls_client_auth and not (self.tls_cert_file and self.tls_ca_file):
             raise ValueError("REELGRAPH_TLS_CLIENT_AUTH needs REELGRAPH_TLS_CERT_FILE and REELGRAPH_TLS_CA_FILE")
+        if self.tls_server_name and not self.tls_ca_file:
+            raise ValueError(
+                "REELGRAPH_TLS_SERVER_NAME needs REELGRAPH_TLS_CA_FILE: without it nobody's name is checked"
+            )
         if self.mode is Mode.PRODUCTION:
             for name in ("secret", "service_token"):
                 if len(getattr(self, name).get_secret_value()) < 32:

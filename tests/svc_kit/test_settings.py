@@ -38,3 +38,9 @@ def test_production_refuses_default_and_short_keys(secret: str, token: str) -> N
     with pytest.raises(ValidationError, match="at least 32 characters in production"):
         PlatformSettings(mode=Mode.PRODUCTION, secret=SecretStr(secret), service_token=SecretStr(token))
     assert PlatformSettings(mode=Mode.PRODUCTION, secret=LONG, service_token=LONG).mode is Mode.PRODUCTION
+
+
+def test_a_name_that_nobody_would_check_is_refused() -> None:
+    with pytest.raises(ValidationError, match="REELGRAPH_TLS_SERVER_NAME needs REELGRAPH_TLS_CA_FILE"):
+        PlatformSettings(tls_server_name="reelgraph.internal")
+    assert PlatformSettings(tls_server_name="reelgraph.internal", tls_ca_file="/ca.pem").tls_server_name
