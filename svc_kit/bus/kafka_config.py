@@ -116,6 +116,9 @@ def settings_of(url: str) -> KafkaSettings:
         raise ValueError(f"mechanism={known['mechanism']}: valid: {', '.join(MECHANISMS)}")
     if not SCHEMES[scheme] and (idle := [name for name in ("ca", "cert", "key") if name in known]):
         raise ValueError(f"bus URL {without_secret(url)}: {idle[0]} needs kafka+ssl://")
+    for given, absent in (("cert", "key"), ("key", "cert")):
+        if known.get(given) and not known.get(absent):
+            raise ValueError(f"bus URL {without_secret(url)}: {given} needs {absent}")
     return KafkaSettings(
         servers=tuple(servers.split(",")),
         secure=SCHEMES[scheme],

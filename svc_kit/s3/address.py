@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from svc_kit.backends import EngineUnusable
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_PLACE = re.compile(r"https?://[^/?#\s]+(/[^?#\s]*)?")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -75,8 +76,8 @@ def parse_address(url: str) -> S3Address:
         region=options.text("region") or ("us-east-1" if path else ""),
         path_style=options.flag("path_style", default=bool(path) or "." in bucket),
         prefix=_prefix(options.text("prefix")),
-        public_endpoint=options.text("public_endpoint").rstrip("/"),
-        connections=options.number("connections", 64),
+        public_endpoint=options.place("public_endpoint"),
+        connections=options.number("connections", 64, least=1),
         storage_classes=options.pairs("storage_classes"),
         warm_days=options.number("warm_days", 30),
         cold_days=options.number("cold_days", 0),
@@ -105,11 +106,19 @@ class _Options:
             raise EngineUnusable(f"option {name}={quote(value)}: true or false is expected")
         return _FLAGS[value]
 
-    def number(self, name: str, default: int) -> int:
+    def number(self, name: str, default: int, least: int = 0) -> int:
         value = self.text(name, str(default))
         if not value.isdecimal():
             raise EngineUnusable(f"option {name}={quote(value)}: a whole number is expected")
+        if int(value) < least:
+            raise EngineUnusable(f"option {name}={quote(value)}: at least {least} is expected")
         return int(value)
+
+    def place(self, name: str) -> str:
+        value = self.text(name).rstrip("/")
+        if value and not _PLACE.fullmatch(value):
+            raise EngineUnusable(f"option {name}={quote(value)}: http://host or https://host is expected")
+        return value
 
     def pairs(self, name: str) -> dict[str, str]:
         found = dict(item.partition(":")[::2] for item in self.text(name).split(",") if item)

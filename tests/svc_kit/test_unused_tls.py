@@ -23,6 +23,13 @@ def test_kafka_refuses_files_without_tls(option: str) -> None:
         settings_of(f"kafka://u:p@h:1?{option}=/file.pem")
 
 
+@pytest.mark.parametrize(("given", "absent"), [("cert", "key"), ("key", "cert")])
+def test_kafka_refuses_half_of_a_certificate(given: str, absent: str) -> None:
+    with pytest.raises(ValueError, match=f"{given} needs {absent}"):
+        settings_of(f"kafka+ssl://u:p@h:1?{given}=/file.pem")
+    assert settings_of("kafka+ssl://u:p@h:1?cert=/cert.pem&key=/key.pem").key == "/key.pem"
+
+
 @pytest.mark.parametrize("option", ["ca_file", "cert_file", "key_file"])
 def test_redis_refuses_files_without_tls(option: str) -> None:
     with pytest.raises(EngineUnusable, match=f"{option} needs rediss://"):
