@@ -30,9 +30,12 @@ CALL_S = 10.0
 TRANSFER_S = 120.0
 """The same with a body of at most some MiB, and for joining parts."""
 _CONNECT_S, _SILENCE_S = 3, 60
-_FAILURES, _WINDOW_S, _OPEN_S, _SLOW_S = 3, 30.0, 1.0, 3.0
-"""So many unanswered calls within so many seconds, and nobody waits any more; asked again a second later. A call that
-its caller gave up after three seconds was not answered."""
+_FAILURES, _WINDOW_S, _OPEN_S = 3, 30.0, 1.0
+"""So many unanswered calls within so many seconds and no answer between them, and nobody waits any more; asked again a
+second later."""
+_SLOW = 0.3
+"""A call that its caller gave up after this share of what it may take was not answered: three seconds, but half a
+minute of a transfer, which may well be slow."""
 READ_BYTES = 256 * 1024
 PAGE = 1000
 """Most keys of one listing and of one deletion."""
@@ -76,7 +79,7 @@ class Bucket:
         self._stack = stack
         self._classes = dict(address.storage_classes or {})
         self._breaker = Breaker(
-            "The object store", clock, failures=_FAILURES, window_s=_WINDOW_S, open_s=_OPEN_S, slow_s=_SLOW_S
+            "The object store", clock, failures=_FAILURES, window_s=_WINDOW_S, open_s=_OPEN_S, forgiving=True
         )
 
     @property
@@ -120,7 +123,7 @@ class Bucket:
                     raise
                 return refused
 
-        answered = await self._breaker.call(ask, deadline_s=seconds)
+        answered = await self._breaker.call(ask, deadline_s=seconds, slow_s=_SLOW * seconds)
         if isinstance(answered, S3Refused):
             raise answered
         return answered

@@ -113,3 +113,43 @@ async def test_a_call_that_its_caller_gave_up_after_long_is_failed() -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert breaker.is_closed != is_failure
+
+
+def forgiving(clock: FakeClock) -> Breaker:
+    return Breaker("x", clock, failures=3, window_s=30, open_s=1, forgiving=True)
+
+
+async def test_a_forgiving_one_stays_closed_while_one_call_in_a_hundred_fails() -> None:
+    clock = FakeClock()
+    breaker = forgiving(clock)
+    for count in range(3_000):
+        clock.advance(0.01)
+        if count % 100 == 99:
+            await fails(breaker, 1)
+        else:
+            assert await breaker.call(succeed, deadline_s=1) == "fine"
+        assert breaker.is_closed
+
+
+async def test_a_success_that_began_before_the_newest_failure_forgives_nothing() -> None:
+    breaker = forgiving(FakeClock())
+    release = asyncio.Event()
+    old = asyncio.create_task(breaker.call(release.wait, deadline_s=5))
+    await asyncio.sleep(0)
+    await fails(breaker, 2)
+    release.set()
+    await old
+    await fails(breaker, 1)
+    assert breaker.is_open
+
+
+async def test_a_call_may_have_its_own_patience() -> None:
+    clock = FakeClock()
+    breaker = Breaker("x", clock, failures=1, slow_s=3)
+    for waited, is_failure in ((29, False), (30, True)):
+        task = asyncio.create_task(breaker.call(asyncio.Event().wait, deadline_s=100, slow_s=30))
+        await asyncio.sleep(0)
+        clock.advance(waited)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert breaker.is_closed != is_failure

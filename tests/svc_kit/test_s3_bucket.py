@@ -9,7 +9,7 @@ import pytest
 
 from svc_kit.errors import AppError, Reason
 from svc_kit.s3.address import parse_address
-from svc_kit.s3.bucket import TRANSFER_S, Bucket, open_bucket
+from svc_kit.s3.bucket import CALL_S, TRANSFER_S, Bucket, open_bucket
 from tests.support.clock import FakeClock
 
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -17,16 +17,19 @@ BROKEN = NOT_FOUND.replace(b"404 Not Found", b"500 Internal Server Error")
 
 
 class Store:
-    """Gives every request the same answer; none: it hangs up."""
+    """Gives every request the same answer; empty: it hangs up; None: it is silent."""
 
     def __init__(self) -> None:
-        self.answer = NOT_FOUND
+        self.answer: bytes | None = NOT_FOUND
         self.asked: list[bytes] = []
         """Methods; the client asks once more where it was hung up on."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.asked.append((await reader.readuntil(b"\r\n\r\n")).partition(b" ")[0])
-        writer.write(self.answer)
+        if self.answer is None:
+            await reader.read()
+        else:
+            writer.write(self.answer)
         writer.close()
 
 
@@ -96,3 +99,41 @@ async def test_what_may_take_minutes_is_no_probe(bucket: Bucket, store: Store, c
 async def test_a_refusal_is_an_answer(bucket: Bucket, store: Store) -> None:
     assert [await bucket.head("a") for _ in range(20)] == [None] * 20
     assert len(store.asked) == 20
+
+
+async def test_a_store_that_fails_now_and_then_is_asked_by_everybody(bucket: Bucket, store: Store) -> None:
+    for _ in range(10):
+        store.answer = BROKEN
+        with pytest.raises(AppError):
+            await bucket.head("a")
+        store.answer = NOT_FOUND
+        assert await bucket.head("a") is None
+
+
+async def given_up(bucket: Bucket, store: Store, clock: FakeClock, operation: str, seconds: float) -> None:
+    """Three callers wait for `operation`, which may take `seconds`, and go away after five."""
+    before = len(store.asked)
+    waiting = [asyncio.create_task(bucket.call(operation, seconds, Key="a")) for _ in range(3)]
+    while len(store.asked) < before + 3:
+        await asyncio.sleep(0.001)
+    clock.advance(5)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_transfers_that_are_called_off_are_no_failures(bucket: Bucket, store: Store, clock: FakeClock) -> None:
+    store.answer = None
+    await given_up(bucket, store, clock, "put_object", TRANSFER_S)
+    store.answer = NOT_FOUND
+    assert await bucket.head("a") is None
+
+
+async def test_a_silent_store_is_not_waited_for_by_everybody(bucket: Bucket, store: Store, clock: FakeClock) -> None:
+    store.answer = None
+    await given_up(bucket, store, clock, "head_object", CALL_S)
+    before = len(store.asked)
+    for _ in range(20):
+        with pytest.raises(AppError):
+            await bucket.head("a")
+    assert len(store.asked) == before
