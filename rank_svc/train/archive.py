@@ -113,11 +113,17 @@ def _tables(log: _Log) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
     for at, user, video, body in sorted(log.watches, key=lambda w: w[:3]):
         watches.setdefault((user, video), []).append((at, body))
     used: set[tuple[int, int, int]] = set()
+    served: dict[Pair, list[int]] = {}
+    for at, user, shown, _ in sorted(log.shown, key=lambda s: s[:2]):
+        served.setdefault((user, _number(shown, "video_id")), []).append(at)
     for at, user, shown, version in sorted(log.shown, key=lambda s: s[:2]):
         video = _number(shown, "video_id")
         if user in log.gone or not video:
             continue
-        followed = [w for w in watches.get((user, video), ()) if at <= w[0] <= at + OUTCOME_MS]
+        # Who left a page before its end is served the rest again: what is done follows from the last time.
+        again = next((later for later in served[user, video] if later > at), None)
+        end = at + OUTCOME_MS + 1 if again is None else min(again, at + OUTCOME_MS + 1)
+        followed = [w for w in watches.get((user, video), ()) if at <= w[0] < end]
         when, body = followed[0] if followed else (at, {})
         told = (
             _number(shown, "impression_id"),
@@ -126,7 +132,7 @@ def _tables(log: _Log) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
             float(shown.get("propensity", 0.0)),
             version,
         )
-        row = _row(log, user, video, when, body, since=at)
+        row = _row(log, user, video, when, body, since=at, until=again)
         _append(impressions, (user, video, at, *row[3:], *told))
         if (user, video, when) not in used:
             _append(interactions, (*row, *told, not followed))
@@ -141,13 +147,13 @@ def _tables(log: _Log) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
 
 
 def _row(
-    log: _Log, user: int, video: int, at: int, body: Mapping[str, Any], *, since: int | None = None
+    log: _Log, user: int, video: int, at: int, body: Mapping[str, Any], *, since: int = 0, until: int | None = None
 ) -> tuple[Any, ...]:
-    """`since`: what was done earlier did not follow from this."""
+    """`since` and `until`: what was done earlier, or from then on, did not follow from this."""
     done = {name: log.deeds[name].get((user, video)) for name in _FLAGS}
     author = _number(log.videos.get(video, {}), "author_id") or _number(body, "author_id")
     done["follow"] = log.follows.get((user, author))
-    flags = [when is not None and (since is None or when >= since) for when in done.values()]
+    flags = [when is not None and since <= when and (until is None or when < until) for when in done.values()]
     flags[_FLAGS.index("completed")] = bool(body.get("completed", False))
     duration = _number(body, "duration_ms") or _number(log.videos.get(video, {}), "duration_ms")
     return (user, video, at, _number(body, "watched_ms"), duration, *flags)

@@ -70,6 +70,19 @@ def test_impressions_carry_what_followed_and_unseen_ones_are_shown_only(tmp_path
     assert data.items.categories["tags"] == [["cats"]]
 
 
+def test_what_is_done_follows_from_the_last_time_that_a_video_was_served(tmp_path: Path) -> None:
+    events = [
+        ("feed_served", HOUR, _served(1, 5, 6)),
+        ("feed_served", HOUR + 100, _served(1, 5)),
+        ("watch_recorded", HOUR + 200, _watch(1, 5, completed=True)),
+        ("engagement_video_liked", HOUR + 300, {"user_id": "1", "video_id": "5"}),
+    ]
+    convert(_archive(tmp_path / "archive", events), tmp_path / "out")
+    impressions = pq.read_table(tmp_path / "out" / "impressions.parquet").to_pylist()
+    told = [(row["timestamp_ms"], row["item_id"], row["watched_ms"], row["like"]) for row in impressions]
+    assert sorted(told) == [(HOUR, 5, 0, False), (HOUR, 6, 0, False), (HOUR + 100, 5, 900, True)]
+
+
 def test_a_like_taken_back_and_deleted_accounts_leave_nothing(tmp_path: Path) -> None:
     events = [
         ("watch_recorded", 1, _watch(1, 5)),
