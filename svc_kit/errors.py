@@ -78,6 +78,11 @@ class AppError(Exception):
             retry_after_ms = RETRY_AFTER_MS
         self.retry_after_ms = retry_after_ms
 
+    @property
+    def is_lasting(self) -> bool:
+        """Whether a dependency that works said so of this thing alone: waiting changes nothing, and is no outage."""
+        return False
+
 
 def invalid(field: str, message: str, code: UserCode = UserCode.INVALID) -> AppError:
     """A field is wrong."""

@@ -52,7 +52,7 @@ class JobRunner:
     """`work` does one job and commits its result; `give_up` records that it failed for good.
 
     What fails because something else is away (the store, the database) is no attempt of the job's: it waits, and no
-    other is begun meanwhile but now and then to see whether it is back.
+    other is begun meanwhile but now and then to see whether it is back. A lasting refusal is one, and others go on.
     """
 
     def __init__(
@@ -161,13 +161,17 @@ class JobRunner:
             failure = str(error)
         except AppError as error:
             failure = error.message
-            if is_transient(error) and now_ms(self._clock) - created_ms(job.id) < OUTAGE_BUDGET_S * 1000:
+            if self._is_outage(job, error):
                 await self._wait_out(job, failure)
                 return
         except Exception as error:
             _log.error("job failed unexpectedly", kind=job.kind, subject=job.subject_id, exc_info=error)
             failure = "Something went wrong on our side."
         await self._failed(job, failure)
+
+    def _is_outage(self, job: Job, error: AppError) -> bool:
+        waited_ms = now_ms(self._clock) - created_ms(job.id)
+        return is_transient(error) and not error.is_lasting and waited_ms < OUTAGE_BUDGET_S * 1000
 
     async def _wait_out(self, job: Job, failure: str) -> None:
         self._outages += 1

@@ -40,6 +40,19 @@ READ_BYTES = 256 * 1024
 PAGE = 1000
 """Most keys of one listing and of one deletion."""
 _MISSING = {"NoSuchKey", "NotFound", "404", "NoSuchVersion"}
+_PASSING_STATUSES = {408, 429}
+_PASSING = {
+    "ConditionalRequestConflict",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "OperationAborted",
+    "RequestTimeTooSkewed",
+    "RequestTimeout",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+}
+"""Somebody was at it at the same time, or this process's clock or credentials are at fault, whatever it asks for."""
 _NO_CLASS = {"InvalidStorageClass", "NotImplemented", "InvalidArgument"}
 
 
@@ -55,6 +68,14 @@ class S3Refused(AppError):
     def is_missing(self) -> bool:
         """There is no such object."""
         return self.code in _MISSING
+
+    @property
+    def is_lasting(self) -> bool:
+        """Forbidden, archived, too small: the same request is refused again. Not 408, 429, and what is no fault of the
+        request's."""
+        is_refusal = 400 <= self.status < 500 and self.status not in _PASSING_STATUSES
+        # Of several deletions in one call each has its code, and the call is fine.
+        return (is_refusal and self.code not in _PASSING) or self.code == "AccessDenied"
 
 
 @dataclass(frozen=True, slots=True)

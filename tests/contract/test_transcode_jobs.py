@@ -16,6 +16,7 @@ from media_svc.transactions import MediaTransactions
 from svc_kit.caller import Caller
 from svc_kit.errors import unavailable
 from svc_kit.ids import IdGenerator
+from svc_kit.s3.bucket import S3Refused
 from svc_kit.uow import UnitOfWork
 from tests.support.clock import FakeClock
 from tests.support.databases import DATABASES, opened_database
@@ -220,6 +221,28 @@ async def test_an_outage_of_hours_loses_no_job(world: World) -> None:
     away = False
     assert await bench.runner.run_due() == 1
     assert await world.queue.count(TRANSCODE) == 0 and bench.given_up == []
+
+
+async def test_what_the_store_refuses_is_an_attempt_and_other_jobs_go_on(world: World) -> None:
+    done: list[tuple[int, int]] = []
+
+    async def work(job: Job) -> None:
+        if job.subject_id == 1:
+            raise S3Refused("AccessDenied", 403)
+        done.append((job.subject_id, len(bench.given_up)))
+
+    bench = Bench(world, work, concurrency=1)
+    await world.add(1)
+    world.clock.advance(0.001)
+    await world.add(2, 3)
+    task = asyncio.create_task(bench.runner.run())
+    for _ in range(30):
+        await _settled_soon()
+        world.clock.advance(1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert sorted(done) == [(2, 0), (3, 0)], "the others are done before the refused one is given up"
+    assert bench.given_up == [(1, "The object store can't be used.")]
 
 
 async def test_an_outage_without_an_end_is_given_up_like_any_failure(world: World) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from svc_kit.errors import AppError, Reason
 from svc_kit.s3.address import parse_address
-from svc_kit.s3.bucket import CALL_S, TRANSFER_S, Bucket, open_bucket
+from svc_kit.s3.bucket import CALL_S, TRANSFER_S, Bucket, S3Refused, open_bucket
 from tests.support.clock import FakeClock
 
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -137,3 +137,26 @@ async def test_a_silent_store_is_not_waited_for_by_everybody(bucket: Bucket, sto
         with pytest.raises(AppError):
             await bucket.head("a")
     assert len(store.asked) == before
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "is_lasting"),
+    [
+        ("AccessDenied", 403, True),
+        ("AccessDenied", 200, True),
+        ("InvalidObjectState", 403, True),
+        ("EntityTooSmall", 400, True),
+        ("403", 403, True),
+        ("RequestTimeout", 400, False),
+        ("RequestTimeTooSkewed", 403, False),
+        ("ExpiredToken", 400, False),
+        ("OperationAborted", 409, False),
+        ("408", 408, False),
+        ("TooManyRequests", 429, False),
+        ("SlowDown", 503, False),
+        ("InternalError", 500, False),
+    ],
+)
+def test_a_refusal_lasts_when_the_request_is_at_fault(code: str, status: int, is_lasting: bool) -> None:
+    refused = S3Refused(code, status)
+    assert refused.is_lasting is is_lasting and refused.reason is Reason.UNAVAILABLE
