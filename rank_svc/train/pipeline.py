@@ -15,7 +15,7 @@ from rank_svc.train.folders import check_out
 from rank_svc.train.histories import build
 from rank_svc.train.options import TowerOptions
 from rank_svc.train.rank_fit import fit_ranker
-from rank_svc.train.version import Ranker, Trained, check, write_version
+from rank_svc.train.version import Ranker, Trained, check_fitted, write_version
 
 
 def train(
@@ -44,8 +44,7 @@ def train(
         checkpoint=checkpoint,
         progress=progress,
     )
+    check_fitted(fitted)
     learned = fit_ranker(dataset, histories, fitted, item_table(fitted), seed=seed) if ranking else None
     ranker: Ranker = learned or FixedRanker()
-    manifest = write_version(out, Trained(dataset, histories, fitted, ranker, seed))
-    check(out)
-    return manifest
+    return write_version(out, Trained(dataset, histories, fitted, ranker, seed))

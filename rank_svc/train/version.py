@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import anyio
 import numpy as np
+import onnx
+import onnx.numpy_helper
 from usearch.index import Index
 
-from rank_svc.scorers.layout import MAX_DIMENSIONS, Manifest, read_manifest, write_manifest
-from rank_svc.scorers.store import HISTORY, Floats
+from rank_svc.scorers.layout import MAX_DIMENSIONS, MODELS, Manifest, digests, read_manifest, write_manifest
+from rank_svc.scorers.store import HISTORY, Floats, ModelRefused
+from rank_svc.scorers.stores import onnxruntime as served_by
 from rank_svc.train.dataset import Dataset, Ints
-from rank_svc.train.evaluate import Towers
 from rank_svc.train.export import dimensions_of, write_towers
 from rank_svc.train.fit import Fitted
 from rank_svc.train.folders import whole_or_not
@@ -68,18 +72,20 @@ class Trained:
 
 
 def write_version(out: Path, trained: Trained) -> Manifest:
-    """Write the folder `out` by renaming it into place; a former version there is replaced."""
+    """Write the folder `out` by renaming it into place; a former version there is replaced once the new one has been
+    checked: what `check` finds raises ValueError and leaves the former as it is."""
     catalogue, dimensions = trained.dataset.catalogue, dimensions_of(trained.fitted)
     if dimensions > MAX_DIMENSIONS:
         raise ValueError(f"width + bag + 1 is {dimensions}; at most {MAX_DIMENSIONS} is served")
     with whole_or_not(out) as folder:
         vectors = write_towers(folder, trained.fitted, catalogue, content(catalogue, trained.dataset.items))
         trained.ranker.write(folder, dimensions)
+        digest = _digest(folder)
         _write_vectors(folder, catalogue, vectors)
         metrics = _metrics(trained)
         vocabulary = _vocabulary(trained.dataset)
         manifest = Manifest(
-            version=f"{KIND}-{trained.seed}-{_digest(vectors)}",
+            version=f"{KIND}-{trained.seed}-{digest}",
             kind=KIND,
             created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             dimensions=dimensions,
@@ -97,6 +103,11 @@ def write_version(out: Path, trained: Trained) -> Manifest:
         _write_json(folder / VOCABULARY, vocabulary)
         (folder / CARD).write_text(_card(manifest, trained, metrics), encoding="utf-8")
         write_manifest(folder, manifest)
+        try:
+            check(folder, vectors)
+        except ModelRefused as error:
+            # The folder that it names is gone by then.
+            raise ValueError(f"the version is not kept: {str(error).replace(str(folder), str(out))}") from error
     return read_manifest(out)
 
 
@@ -107,8 +118,9 @@ def _write_vectors(folder: Path, catalogue: Ints, vectors: Floats) -> None:
     index.save(str(folder / INDEX))
 
 
-def _digest(vectors: Floats) -> str:
-    return hashlib.sha256(np.ascontiguousarray(vectors).tobytes()).hexdigest()[:12]
+def _digest(folder: Path) -> str:
+    """Of all three models: what answers differently has another name."""
+    return hashlib.sha256(json.dumps(digests(folder), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _least_similarity(trained: Trained, vectors: Floats, users: int = 200) -> float:
@@ -194,6 +206,39 @@ def _card(manifest: Manifest, trained: Trained, metrics: Mapping[str, Any]) -> s
     return "\n".join(lines)
 
 
-def check(folder: Path) -> None:
-    """Raise ModelRefused unless the written version is whole and its towers load."""
-    Towers(folder)
+def check_fitted(fitted: Fitted) -> None:
+    """Raise ValueError where training ran away: nothing can be made of weights that are no numbers."""
+    import torch
+
+    weights = [value for value in fitted.model.state_dict().values() if value.is_floating_point()]
+    if not all(bool(torch.isfinite(value).all()) for value in weights):
+        rate = fitted.model.options.rate
+        raise ValueError(f"training diverged: its weights are not finite; a lower --option rate than {rate:g} may help")
+
+
+def check(folder: Path, vectors: Floats) -> None:
+    """Raise ModelRefused unless a version's folder is whole, its numbers are finite, also as the index keeps them, and
+    its models load and answer as they will have to where they serve."""
+    read_manifest(folder)
+    with np.errstate(over="ignore"):
+        if not np.isfinite(vectors.astype(np.float16)).all():
+            raise ModelRefused(f"{folder / VECTORS}: has numbers that are not finite, or beyond what the index keeps")
+    for name in MODELS:
+        _check_weights(folder / name / "1" / "model.onnx")
+
+    async def load(place: Path) -> None:
+        models = served_by.FileModels(place, anyio.CapacityLimiter(1))
+        scorer = await models.load(await models.wanted())
+        await scorer.unload()
+        await models.close()
+
+    # In a thread of its own: whoever trains may be inside of an event loop.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(anyio.run, load, folder).result()
+
+
+def _check_weights(path: Path) -> None:
+    for weight in onnx.load(path).graph.initializer:
+        values = onnx.numpy_helper.to_array(weight)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ModelRefused(f"{path}: its weight {weight.name} is not finite")

@@ -20,7 +20,9 @@ from rank_svc.scorers.store import ModelRefused
 from rank_svc.scorers.stores import onnxruntime as served_by
 from rank_svc.train.dataset import Dataset, load
 from rank_svc.train.evaluate import Towers, evaluate, version_scorer
+from rank_svc.train.export import UserTower
 from rank_svc.train.fit import fit
+from rank_svc.train.fixed_ranker import FixedRanker
 from rank_svc.train.histories import build
 from rank_svc.train.options import TowerOptions
 from rank_svc.train.pipeline import train
@@ -173,3 +175,48 @@ def test_a_failed_write_leaves_the_former_version(data: Dataset, tmp_path: Path,
         train(data, tmp_path / "model", replace(SMALL, steps=3), seed=2)
     assert read_manifest(tmp_path / "model").version == former.version
     assert [path.name for path in tmp_path.iterdir() if ".new" in path.name] == []
+
+
+@pytest.mark.parametrize("networks", [{}, {"members": 0}, {"around_members": 0}])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_training_that_diverged_leaves_the_former_version(
+    data: Dataset, tmp_path: Path, networks: dict[str, int]
+) -> None:
+    options = replace(SMALL, steps=3)
+    former = train(data, tmp_path / "model", options, seed=1)
+    with pytest.raises(ValueError, match=r"diverged|not kept: .*model/"):
+        train(data, tmp_path / "model", replace(SMALL, rate=1e9, **networks), seed=1)
+    assert read_manifest(tmp_path / "model") == former
+
+
+def test_a_model_that_does_not_answer_leaves_the_former_version(
+    data: Dataset, tmp_path: Path, monkeypatch: Any
+) -> None:
+    former = train(data, tmp_path / "model", replace(SMALL, steps=3), seed=1)
+    monkeypatch.setattr(FixedRanker, "features", ("duration_log",))
+    with pytest.raises(ValueError, match=f"not kept: {tmp_path}/model/"):
+        train(data, tmp_path / "model", replace(SMALL, steps=3), seed=2)
+    assert read_manifest(tmp_path / "model") == former
+
+
+def test_a_weight_that_is_no_number_is_refused(data: Dataset, tmp_path: Path, monkeypatch: Any) -> None:
+    begin = UserTower.__init__
+
+    def spoiled(self: Any, *given: Any) -> None:
+        begin(self, *given)
+        self.words.data[-1] = np.nan
+
+    monkeypatch.setattr(UserTower, "__init__", spoiled)
+    with pytest.raises(ValueError, match=r"user_tower/1/model\.onnx: its weight .* is not finite"):
+        train(data, tmp_path / "model", replace(SMALL, steps=3))
+    assert not (tmp_path / "model").exists()
+
+
+def test_versions_that_differ_in_their_ranker_alone_have_two_names(write: Write, tmp_path: Path) -> None:
+    data = load(write(**world(), impressions=impressions()))
+    options = replace(SMALL, steps=3)
+    versions = [
+        train(data, tmp_path / n, options, ranking=ranking).version for n, ranking in (("a", True), ("b", False))
+    ]
+    again = train(data, tmp_path / "c", options).version
+    assert versions[0] == again != versions[1]
