@@ -53,10 +53,11 @@ def measure(question: Question, scorer: Scorer, ks: Sequence[int]) -> dict[str, 
 
     recall: found / all that is right. ndcg: binary gains, the ideal has min(k, right) at the top. coverage: share of
     the catalogue that is among anyone's k. gini: of exposure over the whole catalogue, 0 when all are shown alike.
-    novelty: mean -log2 of the share of users who have a row of what is shown.
+    novelty: mean -log2 of the share of users who have a row of what is shown. A k beyond the catalogue shows all of it.
     """
-    most = max(ks)
-    hits = np.zeros((len(question.users), most), np.bool_)
+    most = max(1, min(max(ks), question.items))
+    gains = 1 / np.log2(np.arange(2, most + 2))
+    found_by, gained_by = ({k: np.zeros(len(question.users)) for k in ks} for _ in range(2))
     shown = {k: np.zeros(question.items, np.int64) for k in ks}
     for part in chunks(question.users):
         scores = scorer(question.users[part]).astype(np.float32, copy=True)
@@ -64,31 +65,30 @@ def measure(question: Question, scorer: Scorer, ks: Sequence[int]) -> dict[str, 
             row[seen] = -np.inf
         top = best(scores, most)
         allowed = np.take_along_axis(scores, top, 1) > -np.inf
-        for i, (row, right) in enumerate(zip(top, question.truth[part], strict=True)):
-            hits[part.start + i, : len(row)] = np.isin(row, right) & allowed[i]
+        right = question.truth[part]
+        hits = np.stack([np.isin(row, own) for row, own in zip(top, right, strict=True)]) & allowed
         for k in ks:
+            found_by[k][part] = hits[:, :k].sum(1)
+            gained_by[k][part] = hits[:, :k] @ gains[: min(k, hits.shape[1])]
             shown[k] += np.bincount(top[:, :k][allowed[:, :k]], minlength=question.items)
     counts = np.array([len(right) for right in question.truth], np.float64)
-    return _summary(hits, counts, shown, question, ks)
-
-
-def _summary(
-    hits: NDArray[np.bool_], counts: NDArray[np.float64], shown: dict[int, Ints], question: Question, ks: Sequence[int]
-) -> dict[str, float]:
-    most = hits.shape[1]
-    gains = 1 / np.log2(np.arange(2, most + 2))
-    ideal = np.cumsum(gains)
-    surprise = -np.log2((question.popularity + 1) / (question.popularity.max(initial=0) + 1))
+    ideal = np.cumsum(1 / np.log2(np.arange(2, max(counts.max(initial=1), 1) + 2)))
     found: dict[str, float] = {}
     for k in ks:
-        found[f"recall@{k}"] = _mean(hits[:, :k].sum(1) / counts)
-        top = np.minimum(counts, k).astype(np.int64)
-        found[f"ndcg@{k}"] = _mean((hits[:, :k] * gains[:k]).sum(1) / ideal[top - 1])
-        total = int(shown[k].sum())
-        found[f"coverage@{k}"] = float((shown[k] > 0).mean())
-        found[f"gini@{k}"] = gini(shown[k])
-        found[f"novelty@{k}"] = float((shown[k] * surprise).sum() / total) if total else 0.0
+        found[f"recall@{k}"] = _mean(found_by[k] / counts)
+        found[f"ndcg@{k}"] = _mean(gained_by[k] / ideal[np.minimum(counts, k).astype(np.int64) - 1])
+        found |= _exposure(shown[k], question, k)
     return found
+
+
+def _exposure(shown: Ints, question: Question, k: int) -> dict[str, float]:
+    surprise = -np.log2((question.popularity + 1) / (question.popularity.max(initial=0) + 1))
+    total = int(shown.sum())
+    return {
+        f"coverage@{k}": float((shown > 0).mean()),
+        f"gini@{k}": gini(shown),
+        f"novelty@{k}": float((shown * surprise).sum() / total) if total else 0.0,
+    }
 
 
 def _mean(values: NDArray[np.float64]) -> float:

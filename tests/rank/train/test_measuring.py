@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -57,6 +58,24 @@ def test_nobody_to_ask_is_an_error(write: Write) -> None:
 def test_a_k_beyond_the_catalogue_ranks_what_there_is(write: Write) -> None:
     found = measure(_asked(write, [(2, 13)]), _fixed([0, 0, 0, 0]), [1_000_000])  # type: ignore[arg-type]
     assert found["recall@1000000"] == 1.0
+
+
+def test_a_k_beyond_the_catalogue_takes_no_more_memory_than_the_catalogue(write: Write) -> None:
+    asked = _asked(write, [(1, 12), (2, 13), (2, 999)])
+    tracemalloc.start()
+    found = measure(asked, _fixed([3, 2, 1, 0]), [4, 5_000_000])  # type: ignore[arg-type]
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 1_000_000
+    assert [found[f"{name}@5000000"] for name in ("recall", "ndcg")] == [found["recall@4"], found["ndcg@4"]]
+
+
+def test_users_of_several_blocks_are_measured_alike(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _asked(write, [(1, 12), (1, 13), (2, 11)])
+    whole = measure(asked, _fixed([9, 8, 1, 2]), [1, 2])  # type: ignore[arg-type]
+    monkeypatch.setattr("rank_svc.train.metrics.CHUNK", 1)
+    assert measure(asked, _fixed([9, 8, 1, 2]), [1, 2]) == whole  # type: ignore[arg-type]
+    assert whole["recall@2"] == 1.0 and whole["ndcg@2"] == 1.0
 
 
 def test_gini_is_zero_for_equals_and_near_one_for_a_monopoly() -> None:
