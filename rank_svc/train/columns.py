@@ -23,16 +23,21 @@ class DatasetError(ValueError):
 def read_table(path: Path) -> pa.Table:
     """A Parquet file, whole. Raises DatasetError."""
     try:
+        names: list[str] = pq.read_schema(path).names
+        for name in names:
+            if names.count(name) > 1:
+                raise DatasetError(f"{path}: there are {names.count(name)} columns {name}")
         return pq.read_table(path)
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file") from None
     except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{path}: not a Parquet file that can be read: {str(error)[:200]}") from error
+        said = " ".join(str(error).split())[:200]
+        raise DatasetError(f"{path}: not a Parquet file that can be read: {said}") from error
 
 
 def has(table: pa.Table, name: str) -> bool:
-    """Whether there is such a column."""
-    return name in table.column_names
+    """Whether there is such a column. One of type null, as pandas writes what is null throughout, is none."""
+    return name in table.column_names and not pa.types.is_null(table.schema.field(name).type)
 
 
 def ids(path: Path, table: pa.Table, name: str) -> NDArray[np.int64]:
@@ -56,7 +61,8 @@ def whole(path: Path, table: pa.Table, name: str, *, null: int | None = NO_TIME)
     elif not pa.types.is_integer(kind):
         raise DatasetError(f"{path}: column {name} is {kind}, must be int64")
     elif pa.types.is_uint64(kind):
-        _fail(path, name, _mask(pc.greater(column, MAX_ID)), column, f"is more than {MAX_ID}")
+        greatest = pa.scalar(MAX_ID, pa.uint64())
+        _fail(path, name, _mask(pc.greater(column, greatest)), column, f"is more than {MAX_ID}")
     numbers = np.asarray(column.cast(pa.int64()).fill_null(0 if null is None else null), np.int64)
     known = ~np.asarray(column.is_null())
     _fail(path, name, (numbers < 0) & known, column, "is below 0")
@@ -121,6 +127,10 @@ def strings(table: pa.Table, name: str) -> NDArray[np.str_]:
 
 def vectors(path: Path, table: pa.Table, name: str) -> NDArray[np.float32]:
     """[n, d] from a column of lists of one length; zeros for null."""
+    kind = _flat(table, name).type
+    inner = kind.value_type if _is_list(kind) else None
+    if inner is None or not (pa.types.is_integer(inner) or pa.types.is_floating(inner) or pa.types.is_null(inner)):
+        raise DatasetError(f"{path}: column {name} is {kind}, must be lists of numbers")
     rows = _flat(table, name).to_pylist()
     lengths = {len(row) for row in rows if row is not None}
     width = max(lengths, default=0)
@@ -130,10 +140,16 @@ def vectors(path: Path, table: pa.Table, name: str) -> NDArray[np.float32]:
             continue
         if len(row) != width:
             raise DatasetError(f"{path}: row {i}, column {name}: has {len(row)} numbers, others {width}")
+        if None in row:
+            raise DatasetError(f"{path}: row {i}, column {name}: a number in it is null")
         found[i] = row
         if not np.isfinite(found[i]).all():
             raise DatasetError(f"{path}: row {i}, column {name}: a number in it is not finite")
     return found
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _flat(table: pa.Table, name: str) -> Any:

@@ -165,13 +165,14 @@ def _read_features(path: Path, key: str, notes: list[str]) -> Features:
     unique, last = _last_of_each(known)
     if len(unique) < len(known):
         notes.append(f"{path}: {len(known) - len(unique)} rows repeat a {key}; the last of each counts")
-    table = table.take(last)
-    names: list[str] = table.column_names
+    # All rows are checked as they are in the file, so that a message names the row that is there.
+    names = [name for name in table.column_names if has(table, name)]
+    categories = {name[2:]: words(table, name) for name in names if name.startswith("c_")}
     return Features(
         unique,
-        {name[2:]: words(table, name) for name in names if name.startswith("c_")},
-        {name[2:]: floats(path, table, name) for name in names if name.startswith("n_")},
-        {name[2:]: vectors(path, table, name) for name in names if name.startswith("v_")},
+        {name: [column[row] for row in last.tolist()] for name, column in categories.items()},
+        {name[2:]: floats(path, table, name)[last] for name in names if name.startswith("n_")},
+        {name[2:]: vectors(path, table, name)[last] for name in names if name.startswith("v_")},
     )
 
 

@@ -18,6 +18,7 @@ TAG_COLUMNS = ("tags", "tag", "hashtags")
 AUTHOR_COLUMNS = ("author", "author_id")
 LANGUAGE_COLUMNS = ("language", "lang")
 DURATION_COLUMNS = {"duration_s": 1.0, "duration_ms": 0.001}
+MOST_DIGITS = 100
 ZERO = -1
 """What the id 0 is called in arrays, where 0 means nothing; negative ids do not occur."""
 
@@ -83,7 +84,10 @@ def content(catalogue: Ints, features: Features) -> Content:
 
 
 def _id(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 2**63 else token(f"id={text}")
+    # Python makes no number of thousands of digits.
+    if len(text) < MOST_DIGITS and text.isascii() and text.isdigit() and 0 < int(text) < 2**63:
+        return int(text)
+    return token(f"id={text}")
 
 
 def _first(features: Features, names: Sequence[str], rows: Ints, code: Callable[[str], int]) -> Ints:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rank_svc.train.columns import DatasetError
 from rank_svc.train.dataset import load
 from rank_svc.train.histories import build
+from rank_svc.train.served import content
 from tests.rank.train.conftest import Write
 
 GREATEST = 2**63 - 1
@@ -70,6 +73,60 @@ def test_vectors_must_have_one_length(write: Write) -> None:
     )
     with pytest.raises(DatasetError, match="row 1, column v_look: has 1 numbers, others 2"):
         load(folder)
+
+
+def test_a_row_that_is_named_is_that_of_the_file(write: Write) -> None:
+    items = {"item_id": [9, 3, 3], "n_length": [1.0, 2.0, float("inf")]}
+    with pytest.raises(DatasetError, match=r"items\.parquet: row 2, column n_length"):
+        load(write(interactions={"user_id": [1], "item_id": [3]}, items=items))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("v_look", [1.0, 2.0], "column v_look is double, must be lists of numbers"),
+        ("v_look", [["a"], ["b"]], "column v_look is list<.*string>, must be lists of numbers"),
+        ("v_look", ["a", "b"], "column v_look is string, must be lists of numbers"),
+        ("v_look", [[1.0], [None]], "row 1, column v_look: a number in it is null"),
+    ],
+)
+def test_what_is_broken_of_an_item_is_one_line(write: Write, column: str, values: list[object], message: str) -> None:
+    folder = write(interactions={"user_id": [1], "item_id": [3]}, items={"item_id": [4, 3], column: values})
+    with pytest.raises(DatasetError, match=message) as told:
+        load(folder)
+    assert "\n" not in str(told.value) and "items.parquet" in str(told.value)
+
+
+def test_an_id_beyond_the_greatest_is_named(write: Write) -> None:
+    ids = pa.array([3, GREATEST + 1], pa.uint64())
+    with pytest.raises(DatasetError, match=r"interactions\.parquet: row 1, column item_id: \d+ is more than"):
+        load(write(interactions={"user_id": [1, 2], "item_id": ids}))
+
+
+def test_an_author_of_thousands_of_digits_is_a_name_like_another(write: Write) -> None:
+    authors = ["7", "9" * 5000, "8" * 5000]
+    data = load(write(interactions={"user_id": [1], "item_id": [3]}, items={"item_id": [3, 4, 5], "c_author": authors}))
+    found = content(data.catalogue, data.items).author_ids.tolist()
+    assert found[0] == 7 and len(set(found)) == 3
+
+
+def test_two_columns_of_one_name_are_refused(write: Write) -> None:
+    folder = write(interactions={"user_id": [1], "item_id": [3]})
+    pq.write_table(pa.table([[3], ["a"], ["b"]], names=["item_id", "c_x", "c_x"]), folder / "items.parquet")
+    with pytest.raises(DatasetError, match=r"items\.parquet: there are 2 columns c_x"):
+        load(folder)
+
+
+def test_columns_that_are_null_throughout_count_as_absent(write: Write) -> None:
+    columns = {"user_id": [1, 1], "item_id": [3, 4]}
+    nothing = {name: [None, None] for name in ("like", "timestamp_ms", "source", "position")}
+    unknown = {name: [None] for name in ("n_a", "v_b", "c_c")}
+    data = load(write(interactions=columns | nothing, items={"item_id": [3]} | unknown))
+    assert not data.interactions.flags and not data.interactions.wholes and not data.interactions.texts
+    assert data.interactions.positive.all()
+    assert not data.items.numbers and not data.items.vectors and not data.items.categories
+    with pytest.raises(DatasetError, match="there is no column item_id"):
+        load(write(interactions={"user_id": [1], "item_id": [None]}))
 
 
 def test_the_greatest_ids_stay_what_they_are(write: Write) -> None:
