@@ -84,6 +84,7 @@ def train(
         from rank_svc.train.pipeline import train as run
 
         check_out(out, MANIFEST, dataset)
+        options = _options(steps, option or [], without or [])
         data = load(dataset)
         if hold_out:
             from rank_svc.versions.newest import older
@@ -91,7 +92,6 @@ def train(
             data = older(data, hold_out)
         for note in data.notes:
             typer.echo(f"note: {note}", err=True)
-        options = _options(steps, option or [], without or [])
         with _progress() as progress:
             manifest = run(
                 data,
@@ -107,12 +107,13 @@ def train(
 
 
 def _options(steps: int, assignments: list[str], without: list[str]) -> Any:
-    from rank_svc.train.options import TowerOptions, with_assignments
+    from rank_svc.train.checked_options import read_options
+    from rank_svc.train.options import TowerOptions
 
     if unknown := set(without) - {"logq", "history", "ranker"}:
         raise ValueError(f"--without: {', '.join(sorted(unknown))} is none of logq, history, ranker")
     found = TowerOptions(steps=steps, logq="logq" not in without, history="history" not in without)
-    return with_assignments(found, assignments)
+    return read_options(found, assignments)
 
 
 @contextmanager
@@ -137,7 +138,11 @@ def evaluate(
     k: Annotated[str, typer.Option(help="Lengths of lists, comma-separated.")] = "10,20,50,200",
     baselines: Annotated[bool, typer.Option("--baselines", help="Measure rivals too.")] = False,
     ablate: Annotated[
-        bool, typer.Option("--ablate", help="Measure without ids, and train without logQ and without history.")
+        bool,
+        typer.Option(
+            "--ablate",
+            help="Measure without ids and as new items; train without logQ and without history, as many steps.",
+        ),
     ] = False,
 ) -> None:
     """Measure a version on what users did later; prints JSON."""
