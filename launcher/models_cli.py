@@ -46,8 +46,10 @@ def told() -> Iterator[None]:
     except (ValueError, OSError, ModelRefused, AppError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
-    except MemoryError as error:
-        # numpy says how much it asked for, Python nothing.
+    except (MemoryError, RuntimeError) as error:
+        # torch says it by a RuntimeError; numpy says how much it asked for, Python nothing.
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            raise
         typer.echo(f"error: there is too little memory{f': {error}' if str(error) else ''}", err=True)
         raise typer.Exit(1) from None
 

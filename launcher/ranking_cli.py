@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -146,7 +147,8 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure a version on what users did later; prints JSON."""
-    with told():
+    # Libraries may print; what is printed here is JSON for programs: nothing else on stdout.
+    with told(), redirect_stdout(sys.stderr):
         from rank_svc.train.dataset import load, read_truth
         from rank_svc.train.evaluate import evaluate as measure
 

@@ -17,9 +17,10 @@ from rank_svc.train.version import METRICS
 
 @contextmanager
 def ablated(model: Path, dataset: Dataset) -> Iterator[Mapping[str, Path]]:
-    """Versions trained like `model` but without logQ and without history, by name; removed afterwards."""
+    """Versions trained like `model`, as many steps as it took, but without logQ and without history, by name; removed
+    afterwards."""
     told = json.loads((model / METRICS).read_text(encoding="utf-8"))["retrieval"]
-    options = TowerOptions(**told["options"])
+    options = as_trained(TowerOptions(**told["options"]), told["steps"])
     without = {"without logQ": replace(options, logq=False), "without history": replace(options, history=False)}
     with tempfile.TemporaryDirectory(prefix="reelgraph-ablate-") as place:
         found = {}
@@ -27,3 +28,9 @@ def ablated(model: Path, dataset: Dataset) -> Iterator[Mapping[str, Path]]:
             found[name] = Path(place) / name.replace(" ", "-")
             train(dataset, found[name], less, seed=told["seed"], ranking=False)
         yield found
+
+
+def as_trained(options: TowerOptions, steps: int) -> TowerOptions:
+    """`options` for as long a training as took `steps` of all networks together: time or early stopping may have
+    ended it before its plan."""
+    return replace(options, steps=max(1, steps // max(1, options.members + options.around_members)))

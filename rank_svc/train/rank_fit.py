@@ -11,8 +11,8 @@ import torch
 
 from rank_svc.scorers.store import HISTORY, RANK_FEATURES, Floats
 from rank_svc.train.batches import material
-from rank_svc.train.columns import MAX_ID
-from rank_svc.train.dataset import Dataset, Ints
+from rank_svc.train.columns import MAX_ID, NO_TIME
+from rank_svc.train.dataset import Dataset, Events, Ints
 from rank_svc.train.derive import Derive, Source, WatchTime, watch_quantiles, watch_tables
 from rank_svc.train.fit import Fitted
 from rank_svc.train.gbdt import Trees, fit_trees
@@ -56,7 +56,7 @@ def fit_ranker(
     dataset: Dataset, histories: Histories, fitted: Fitted, vectors: Floats, *, seed: int
 ) -> LearnedRanker | None:
     """The better of both rankers, or None where the impressions say too little."""
-    if not usable(dataset.impressions):
+    if not usable(_placed(dataset)):
         return None
     known = content(dataset.catalogue, dataset.items)
     rows, timeline = replay(dataset, histories, known)
@@ -89,6 +89,15 @@ def fit_ranker(
     kept, answer, _ = found[best]
     metrics = {"kind": best, "rows": {"train": len(train), "calibrate": len(late), "measured": len(last)}}
     return LearnedRanker(derive, kept, answer, metrics | {name: told for name, (_, _, told) in found.items()})
+
+
+def _placed(dataset: Dataset) -> Events | None:
+    """The impressions that become rows: of items that there are, at a known time."""
+    events = dataset.impressions
+    if events is None or "timestamp_ms" not in events.wholes:
+        return None
+    known = np.isin(events.item_ids, dataset.catalogue)
+    return events.where(known & (events.wholes["timestamp_ms"] != NO_TIME))
 
 
 def _split(n: int) -> tuple[Ints, Ints, Ints]:

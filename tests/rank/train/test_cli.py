@@ -82,3 +82,41 @@ def test_train_names_an_unknown_option(run: CliRunner, app: typer.Typer, write: 
     answer = run.invoke(app, command)
     assert answer.exit_code == 1
     assert "there is no option depth" in answer.output
+
+
+@pytest.mark.parametrize("assignment", ["width=3", "rate=x"])
+def test_train_names_a_wrong_option_in_one_line(
+    run: CliRunner, app: typer.Typer, write: Write, tmp_path: Path, assignment: str
+) -> None:
+    pytest.importorskip("torch", reason="torch is in the extra `train`")
+    command = ["train", "--dataset", str(write(**world())), "--out", str(tmp_path / "m"), "--option", assignment]
+    answer = run.invoke(app, command)
+    assert answer.exit_code == 1
+    assert len(answer.stderr.splitlines()) == 1 and f"--option {assignment}: " in answer.stderr
+
+
+@pytest.mark.parametrize("error", [MemoryError(), MemoryError("8 TiB"), RuntimeError("can't allocate memory: 8 TiB")])
+def test_too_little_memory_is_one_line(
+    run: CliRunner, app: typer.Typer, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def ask(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("rank_svc.train.dataset.load", ask)
+    answer = run.invoke(app, ["eval", "--dataset", str(tmp_path), "--truth", str(_truth(tmp_path)), "--baselines"])
+    assert answer.exit_code == 1 and answer.stdout == ""
+    assert len(answer.stderr.splitlines()) == 1 and "error: there is too little memory" in answer.stderr
+
+
+def test_eval_prints_nothing_but_json(
+    run: CliRunner, app: typer.Typer, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def talk(*_: object, **__: object) -> dict[str, int]:
+        print("a library says something")
+        return {"users": 2}
+
+    monkeypatch.setattr("rank_svc.train.evaluate.evaluate", talk)
+    data = write(**world())
+    answer = run.invoke(app, ["eval", "--dataset", str(data), "--truth", str(_truth(tmp_path)), "--baselines"])
+    assert json.loads(answer.stdout) == {"users": 2}
+    assert "a library says something" in answer.stderr

@@ -18,6 +18,7 @@ pytest.importorskip("lightgbm", reason="lightgbm is in the extra `train`")
 from rank_svc.scorers.layout import read_manifest
 from rank_svc.scorers.store import ModelRefused
 from rank_svc.scorers.stores import onnxruntime as served_by
+from rank_svc.train.ablation import ablated
 from rank_svc.train.dataset import Dataset, load
 from rank_svc.train.evaluate import Towers, evaluate, version_scorer
 from rank_svc.train.export import UserTower
@@ -220,3 +221,22 @@ def test_versions_that_differ_in_their_ranker_alone_have_two_names(write: Write,
     ]
     again = train(data, tmp_path / "c", options).version
     assert versions[0] == again != versions[1]
+
+
+def test_ablations_take_as_many_steps_as_the_model_had(data: Dataset, tmp_path: Path) -> None:
+    train(data, tmp_path / "model", replace(SMALL, steps=6), seed=1)
+    path = tmp_path / "model" / "metrics.json"
+    told = json.loads(path.read_text())
+    # As a training that `--minutes` ended: planned for more than it took.
+    told["retrieval"]["options"]["steps"] = 0
+    path.write_text(json.dumps(told))
+    with ablated(tmp_path / "model", data) as versions:
+        took = [json.loads((folder / "metrics.json").read_text())["retrieval"]["steps"] for folder in versions.values()]
+    assert took == [told["retrieval"]["steps"]] * 2
+
+
+def test_impressions_of_unknown_items_alone_ship_the_fixed_ranker(write: Write, tmp_path: Path) -> None:
+    shown = impressions()
+    shown["item_id"] = [item + 1000 for item in shown["item_id"]]
+    train(load(write(**world(), impressions=shown)), tmp_path / "model", replace(SMALL, steps=3))
+    assert json.loads((tmp_path / "model" / "metrics.json").read_text())["ranker"]["kind"] == "fixed"
