@@ -178,15 +178,14 @@ def test_a_failed_write_leaves_the_former_version(data: Dataset, tmp_path: Path,
     assert [path.name for path in tmp_path.iterdir() if ".new" in path.name] == []
 
 
-@pytest.mark.parametrize("networks", [{}, {"members": 0}, {"around_members": 0}])
+@pytest.mark.parametrize("options", [SMALL, replace(SMALL, members=0), replace(SMALL, around_members=0)])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_training_that_diverged_leaves_the_former_version(
-    data: Dataset, tmp_path: Path, networks: dict[str, int]
+    data: Dataset, tmp_path: Path, options: TowerOptions
 ) -> None:
-    options = replace(SMALL, steps=3)
-    former = train(data, tmp_path / "model", options, seed=1)
+    former = train(data, tmp_path / "model", replace(SMALL, steps=3), seed=1)
     with pytest.raises(ValueError, match=r"diverged|not kept: .*model/"):
-        train(data, tmp_path / "model", replace(SMALL, rate=1e9, **networks), seed=1)
+        train(data, tmp_path / "model", replace(options, rate=1e9), seed=1)
     assert read_manifest(tmp_path / "model") == former
 
 
