@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from rank_svc.train.histories import DAY_MS, Histories, item_codes
 from rank_svc.train.metrics import Scorer, Scores
 
 EASE_MOST_ITEMS = 20_000
-"""EASE inverts items x items: 3 GB at this number."""
+"""EASE inverts items x items: 3 GB at this number. Of more items, only the most popular ones."""
 
 
 def positives(histories: Histories, catalogue: Ints) -> Any:
@@ -27,14 +28,13 @@ def positives(histories: Histories, catalogue: Ints) -> Any:
 
 
 def baselines(histories: Histories, catalogue: Ints, *, seed: int = 0) -> Iterator[tuple[str, Scorer]]:
-    """(name, scorer) of each; what does not fit into memory is left out. Each is fitted when asked for."""
+    """(name, scorer) of each, fitted when asked for."""
     matrix = positives(histories, catalogue)
     yield "popularity", _same_for_all(np.asarray(matrix.sum(0), np.float32).ravel())
     if histories.ordered:
         yield "recent popularity", _same_for_all(_recent(histories, catalogue))
     yield "ItemKNN", _neighbours(matrix)
-    if len(catalogue) <= EASE_MOST_ITEMS:
-        yield "EASE", _by_items(matrix, ease(matrix))
+    yield "EASE", _ease(matrix)
     yield "iALS", _ials(matrix, seed=seed)
 
 
@@ -54,6 +54,23 @@ def _by_items(matrix: Any, weights: Any) -> Scorer:
         return np.asarray(found.todense() if sp.issparse(found) else found, np.float32)
 
     return score
+
+
+def _ease(matrix: Any) -> Scorer:
+    """Of catalogues beyond EASE_MOST_ITEMS the most popular items; the others are ranked last."""
+    items = matrix.shape[1]
+    if items <= EASE_MOST_ITEMS:
+        return _by_items(matrix, ease(matrix))
+    print(f"EASE: of {items} items the {EASE_MOST_ITEMS} most popular ones", file=sys.stderr)
+    common = np.sort(np.argsort(-np.asarray(matrix.sum(0)).ravel(), kind="stable")[:EASE_MOST_ITEMS])
+    score = _by_items(matrix[:, common], ease(matrix[:, common]))
+
+    def padded(users: Ints) -> Scores:
+        found = np.full((len(users), items), -1e9, np.float32)
+        found[:, common] = score(users)
+        return found
+
+    return padded
 
 
 def _neighbours(matrix: Any, *, k: int = 200, shrink: float = 20.0, rows: int = 1024) -> Scorer:

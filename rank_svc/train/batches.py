@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from rank_svc.train.dataset import Flags, Ints
 from rank_svc.train.histories import DAY_MS, Histories, item_codes
-from rank_svc.train.options import AGE_STEP_DAYS, AGES, LONGEST, TowerOptions
+from rank_svc.train.options import AGE_STEP_DAYS, AGES, LEAST_IN_STEP, LONGEST, SPAN_DAYS, TowerOptions
 
 Weights = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Rows by user, oldest first, at most LONGEST each. Items are 1 to `items`."""
+    """Rows by user, oldest first, at most LONGEST each where networks read them. Items are 1 to `items`."""
 
     items: int
     starts: Ints
@@ -27,7 +27,10 @@ class Material:
     actions: Ints
     """[n] 1 to 3."""
     ages: Ints
-    """[n] in steps of AGE_STEP_DAYS before the end, below AGES."""
+    """[n] in steps before the end, below AGES. A step is AGE_STEP_DAYS, in logs longer or smaller than SPAN_DAYS and
+    LEAST_IN_STEP say more."""
+    days: Weights
+    """[n] age in days of a log of SPAN_DAYS: longer ones are shrunk to that."""
     target: Flags
     """[n] what is to be predicted from what came before it."""
     weights: Weights
@@ -48,14 +51,24 @@ def actions_of(histories: Histories) -> Ints:
     return np.where(refused, 1, np.where(liked, 3, np.where(histories.positive, 2, 1))).astype(np.int64)
 
 
-def material(histories: Histories, catalogue: Ints, options: TowerOptions) -> Material:
-    """What to learn from. Users without a positive are left out: they have no target."""
+def span_scale(histories: Histories) -> float:
+    """How many times longer the log is than SPAN_DAYS, at least 1. Its oldest hundredth does not count."""
+    if not len(histories.times_ms):
+        return 1.0
+    return max(1.0, (histories.end_ms - float(np.quantile(histories.times_ms, 0.01))) / DAY_MS / SPAN_DAYS)
+
+
+def material(
+    histories: Histories, catalogue: Ints, options: TowerOptions, *, longest: int | None = LONGEST
+) -> Material:
+    """What to learn from, of each user's newest `longest` rows. Users without a positive are left out: they have no
+    target."""
     has = np.bincount(histories.owner[histories.positive], minlength=len(histories.users)) > 0
     newest = histories.starts[1:][histories.owner] - np.arange(len(histories.items))
-    kept = histories.where(has[histories.owner] & (newest <= LONGEST))
+    kept = histories.where(has[histories.owner] & (newest <= (longest or len(newest))))
     lengths = kept.lengths[has]
     actions = actions_of(kept)
-    days = (histories.end_ms - kept.times_ms) / DAY_MS
+    days = (histories.end_ms - kept.times_ms) / DAY_MS / span_scale(histories)
     target = actions >= 2
     weights = np.where(target, np.exp(-days / options.target_days), 0.0)
     owner = np.repeat(np.arange(len(lengths)), lengths)
@@ -68,12 +81,20 @@ def material(histories: Histories, catalogue: Ints, options: TowerOptions) -> Ma
         np.append(0, np.cumsum(lengths)).astype(np.int64),
         rows,
         actions,
-        np.clip(days / AGE_STEP_DAYS, 0, AGES - 1).astype(np.int64),
+        np.clip(days / _step_days(days[target]), 0, AGES - 1).astype(np.int64),
+        days.astype(np.float32),
         target,
         weights.astype(np.float32),
         np.bincount(rows[target], minlength=len(catalogue) + 1).astype(np.float32),
         kept.ordered,
     )
+
+
+def _step_days(days: NDArray[np.float64]) -> float:
+    """A step so long that the newest one, which is what is served by, has LEAST_IN_STEP targets to learn from."""
+    if len(days) <= LEAST_IN_STEP:
+        return max(AGE_STEP_DAYS, 1e-3 + float(days.max(initial=0)))
+    return max(AGE_STEP_DAYS, float(np.partition(days, LEAST_IN_STEP)[LEAST_IN_STEP]))
 
 
 def keep_chances(source: Material, share: float) -> Weights:

@@ -27,11 +27,14 @@ class Combined(nn.Module):
         self.options = options
         rows = members[0].bias.shape[0]
         none = np.zeros((rows, 0), np.float32)
-        left, right = (linear.left, linear.right) if linear else (none, none)
-        self.left = nn.Parameter(torch.from_numpy(left), requires_grad=False)
-        self.right = nn.Parameter(torch.from_numpy(right), requires_grad=False)
+        self.put(linear or Linear(none, none))
         self.weights = nn.Parameter(torch.from_numpy(ACTION_WEIGHTS), requires_grad=False)
         self.linear_scale = 0.0
+
+    def put(self, linear: Linear) -> None:
+        """Take this linear part."""
+        self.left = nn.Parameter(torch.from_numpy(linear.left), requires_grad=False)
+        self.right = nn.Parameter(torch.from_numpy(linear.right), requires_grad=False)
 
     @property
     def _networks(self) -> list[Member]:

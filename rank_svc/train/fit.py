@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from rank_svc.train.around import Around
-from rank_svc.train.batches import Material, batches, material, negative_chances, steps_per_epoch
+from rank_svc.train.batches import Material, batches, material, negative_chances, span_scale, steps_per_epoch
 from rank_svc.train.combined import Combined
 from rank_svc.train.dataset import Ints
 from rank_svc.train.held import Held, hold_out
@@ -26,6 +26,7 @@ from rank_svc.train.linear import fit_linear
 from rank_svc.train.loss import Negatives, sampled_softmax, tensors
 from rank_svc.train.options import TowerOptions
 from rank_svc.train.towers import TwoTower
+from rank_svc.train.weigh import choose
 
 Progress = Callable[[int, int, str], None]
 """(step, steps, what to show)"""
@@ -46,6 +47,8 @@ class Fitted:
     """(step, recall@50 of the held-out rows)"""
     losses: list[tuple[int, float]] = field(default_factory=list)
     """(step, mean loss since the last look)"""
+    choice: dict[str, float] = field(default_factory=dict)
+    """Of the linear part: see `rank_svc.train.weigh.choose`."""
 
 
 @dataclass(slots=True)
@@ -92,14 +95,16 @@ def fit(
         run = _start(source, options, mine, around=i >= options.members, ordered=histories.ordered)
         _member(run, source, options, mine, held, limit, place, progress)
         runs.append(run)
-    model = Combined([run.model for run in runs], options, fit_linear(source, options, seed=seed)).eval()
+    every = material(held.histories, catalogue, options, longest=None)
+    model = Combined([run.model for run in runs], options, fit_linear(every, options, seed=seed)).eval()
     _weigh(model, source, options)
+    choice = choose(model, every, held, options, seed, unlike=span_scale(histories) > 1)
     for place in places:
         if place is not None:
             place.unlink(missing_ok=True)
     looks, losses = ([entry for run in runs for entry in getattr(run, name)] for name in ("looks", "losses"))
     steps, spent = sum(run.step for run in runs), time.process_time() - cpu
-    return Fitted(model, source, catalogue, steps, spent, looks, losses)
+    return Fitted(model, source, catalogue, steps, spent, looks, losses, choice)
 
 
 def _member(
@@ -141,10 +146,15 @@ def _start(source: Material, options: TowerOptions, seed: int, *, around: bool, 
     kind = Around if around else TwoTower
     model = kind(source.items, options, ordered=ordered)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
-    total = options.steps or math.ceil(options.epochs * steps_per_epoch(source, options))
+    total = options.steps or planned_steps(steps_per_epoch(source, options), options)
     average = [p.detach().clone() for p in model.parameters()]
     generator = torch.Generator().manual_seed(seed)
     return _Run(model, average, optimizer, np.random.default_rng(seed), generator, total)
+
+
+def planned_steps(each: int, options: TowerOptions) -> int:
+    """Of `each` steps an epoch: `epochs`, more of them in small logs."""
+    return math.ceil(max(options.epochs * each, min(options.least_steps, options.most_epochs * each)))
 
 
 def _epoch(
@@ -198,7 +208,7 @@ def fast_bfloat16() -> bool:
 
 
 def _step(run: _Run, options: TowerOptions, loss: Tensor) -> float:
-    rate = options.rate * min(1.0, (run.step + 1) / options.warm)
+    rate = options.rate * min(1.0, (run.step + 1) / max(1, min(options.warm, run.total // 5)))
     rate *= 0.5 * (1 + math.cos(math.pi * run.step / run.total))
     for group in run.optimizer.param_groups:
         group["lr"] = rate

@@ -9,10 +9,10 @@ import torch
 
 from rank_svc.train.batches import Material, material
 from rank_svc.train.combined import Combined
-from rank_svc.train.dataset import Ints
+from rank_svc.train.dataset import Flags, Ints
 from rank_svc.train.histories import Histories, item_codes
 from rank_svc.train.metrics import best
-from rank_svc.train.options import TowerOptions
+from rank_svc.train.options import LEAST_HELD, TowerOptions
 
 MOST_USERS = 2000
 NEWEST = 0.1
@@ -50,23 +50,35 @@ class Held:
         return float(np.mean(found)), float(np.std(found) / max(len(found), 1) ** 0.5)
 
 
+def _able(histories: Histories, late: Flags) -> Ints:
+    """Users with a positive among the late rows and one among the others."""
+    before, after = (
+        np.bincount(histories.owner[rows & histories.positive], minlength=len(histories.users))
+        for rows in (~late, late)
+    )
+    return np.flatnonzero((before > 0) & (after > 0))
+
+
 def hold_out(histories: Histories, catalogue: Ints, options: TowerOptions, seed: int) -> Held:
-    """Of a share of users, everything after one moment is held out; nobody else loses a row.
+    """Of a share of users, everything after one moment is held out, or the last tenth of their own rows where too few
+    have rows on both sides of one moment; nobody else loses a row.
 
     That others' newer rows are learned from makes the value too good to publish, but not less fit to say when more
     training hurts, and the newest rows are worth the most.
     """
     users = len(histories.users)
-    count = min(int(users * options.held_users), MOST_USERS)
+    count = min(max(int(users * options.held_users), min(LEAST_HELD, users // 5)), MOST_USERS)
     nothing = Held(histories, None, [], [])
-    if not histories.ordered or count < 1 or not len(histories.items):
+    if options.held_users <= 0 or count < 1 or not len(histories.items):
         return nothing
-    moment = np.quantile(histories.times_ms, 1 - NEWEST)
-    late = histories.times_ms > moment
     owner = histories.owner
-    before = np.bincount(owner[~late & histories.positive], minlength=users)
-    after = np.bincount(owner[late & histories.positive], minlength=users)
-    able = np.flatnonzero((before > 0) & (after > 0))
+    late = histories.times_ms > np.quantile(histories.times_ms, 1 - NEWEST)
+    able = _able(histories, late)
+    if not histories.ordered or len(able) < count:
+        # Nobody, or too few, were there before and after one moment: each one's own last rows, drawn where unordered.
+        last = histories.starts[1:][owner] - np.arange(len(owner))
+        late = last <= np.ceil(NEWEST * histories.lengths)[owner]
+        able = _able(histories, late)
     if not len(able):
         return nothing
     chosen = np.sort(np.random.default_rng(seed).permutation(able)[:count])

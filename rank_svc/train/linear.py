@@ -7,6 +7,7 @@ item = right.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +18,11 @@ import scipy.sparse as sp
 
 from rank_svc.scorers.store import Floats
 from rank_svc.train.batches import Material
-from rank_svc.train.options import AGE_STEP_DAYS, TowerOptions
+from rank_svc.train.dataset import Ints
+from rank_svc.train.options import TowerOptions
 
 MOST_ITEMS = 20_000
-"""Items x items have to fit into memory, twice: 3.2 GB at this number. Beyond, there is no linear part."""
+"""Items x items have to fit into memory, twice: 3.2 GB at this number. Beyond, the rarer items have no linear part."""
 ACTION_WEIGHTS = np.array([0.0, 0.3, 1.0, 1.0], np.float32)
 """What a history row weighs, by action."""
 RIDGE, LENGTH_SCALE = 20.0, 3.0
@@ -37,22 +39,32 @@ class Linear:
     """[items + 1, rank]"""
 
 
-def fit_linear(source: Material, options: TowerOptions, *, seed: int = 0) -> Linear:
+def fit_linear(source: Material, options: TowerOptions, *, seed: int = 0, ridge: float = RIDGE) -> Linear:
     """The factors, of scores whose mean deviation over items is 1 for users of the data; zeros where there is nothing
-    to learn from or too many items."""
-    rank = min(options.linear, source.items)
+    to learn from. Of more than MOST_ITEMS items the rare ones have zeros."""
+    common = _common(source)
+    rank = min(options.linear, len(common))
     nothing = Linear(*(np.zeros((source.items + 1, options.linear), np.float32) for _ in range(2)))
-    if not rank or source.items > MOST_ITEMS or not source.target.any():
+    if not rank or not source.target.any():
         return nothing
-    inputs, targets = _matrices(source, options)
-    left, right = _factors(inputs, targets, rank, np.random.default_rng(seed))
+    inputs, targets = (matrix[:, common] for matrix in _matrices(source, options))
+    left, right = _factors(inputs, targets, rank, np.random.default_rng(seed), ridge)
     some = inputs[: min(inputs.shape[0], 1000)]
     spread = float(np.asarray((some @ left) @ right.T).std(1).mean())
     if not np.isfinite(spread) or spread <= 0:
         return nothing
-    left = left / spread
-    padded = [np.pad(f, ((1, 0), (0, options.linear - rank))).astype(np.float32) for f in (left, right)]
-    return Linear(*padded)
+    nothing.left[common + 1, :rank] = left / spread
+    nothing.right[common + 1, :rank] = right
+    return nothing
+
+
+def _common(source: Material) -> Ints:
+    """Items of the linear part, ascending from 0: the MOST_ITEMS with most rows. Says so where some are left out."""
+    if source.items <= MOST_ITEMS:
+        return np.arange(source.items)
+    print(f"linear part: of {source.items} items the {MOST_ITEMS} most popular ones", file=sys.stderr)
+    counts = np.bincount(source.rows, minlength=source.items + 1)[1:]
+    return np.sort(np.argsort(-counts, kind="stable")[:MOST_ITEMS])
 
 
 def _matrices(source: Material, options: TowerOptions) -> tuple[Any, Any]:
@@ -62,15 +74,15 @@ def _matrices(source: Material, options: TowerOptions) -> tuple[Any, Any]:
     shape = (source.users, source.items)
     known = ACTION_WEIGHTS[source.actions] * LENGTH_SCALE / np.sqrt(np.maximum(lengths, 1))[owner]
     inputs = sp.csr_matrix((known.astype(np.float32), (owner, source.rows - 1)), shape)
-    worth = np.exp(-source.ages * AGE_STEP_DAYS / options.linear_days) * source.target
+    worth = np.exp(-source.days / options.linear_days) * source.target
     targets = sp.csr_matrix((worth.astype(np.float32), (owner, source.rows - 1)), shape)
     targets.eliminate_zeros()
     return inputs, targets
 
 
-def _factors(inputs: Any, targets: Any, rank: int, random: np.random.Generator) -> tuple[Floats, Floats]:
+def _factors(inputs: Any, targets: Any, rank: int, random: np.random.Generator, ridge: float) -> tuple[Floats, Floats]:
     gram = np.asarray((inputs.T @ inputs).todense(), np.float32)
-    gram[np.diag_indices_from(gram)] += RIDGE
+    gram[np.diag_indices_from(gram)] += ridge
     cross = (inputs.T @ targets).tocsr()
     factor, failed = la.lapack.spotrf(gram, lower=1, overwrite_a=1)
     inverse, failed = la.lapack.spotri(factor, lower=1, overwrite_c=1) if not failed else (factor, failed)

@@ -17,7 +17,10 @@ class TowerOptions:
     linear: int = 256
     """Dimensions of the linear part; 0: none."""
     linear_weight: float = 0.1
-    """How much the linear part's scores differ between items, in units of the networks'."""
+    """How much the linear part's scores differ between items, in units of the networks'. Where held-out users say so
+    beyond noise, another of LINEAR_WEIGHTS."""
+    choose: int = 1
+    """0: the linear part stays as the options say, whatever held-out users say."""
     linear_days: float = 6.0
     """`target_days` of the linear part."""
     members: int = 1
@@ -33,6 +36,9 @@ class TowerOptions:
     epochs: float = 3
     """Rounds over all users, where `steps` is 0."""
     steps: int = 0
+    least_steps: int = 1200
+    """Small logs get more rounds, up to `most_epochs`, until they have as many steps."""
+    most_epochs: float = 30
     tokens: int = 1500
     """Interactions in a batch."""
     negatives: int = 1024
@@ -53,7 +59,8 @@ class TowerOptions:
     share: float = 1.0
     """Share of targets in an epoch: drawn by weight, the light ones are mostly left out."""
     held_users: float = 0.03
-    """Share of users whose newest rows are held out for early stopping."""
+    """Share of users whose newest rows are held out for early stopping and for weighing the parts; in small logs up
+    to a fifth of users, until they are LEAST_HELD. 0: none."""
     patience: int = 2
     """Looks in a row that are worse than the best by more than its standard error before it stops."""
     looks: int = 8
@@ -71,9 +78,17 @@ def with_assignments(options: TowerOptions, assignments: Sequence[str]) -> Tower
     return options
 
 
+LINEAR_WEIGHTS = (0.1, 0.3, 1.0, 3.0, 10.0)
+LINEAR_FITS = ((20.0, 6.0), (20.0, 1e6), (100.0, 1e6))
+"""(ridge, days) of the linear parts to choose from where the log is small or long; the first has the options' days."""
+LEAST_HELD = 500
 LONGEST = 100
 """Interactions of a user that are used: what the served arrays hold."""
 AGES = 32
 AGE_STEP_DAYS = 0.5
+SPAN_DAYS = 15.5
+"""Logs longer than this are measured in units of their own length: all options in days are for a log of this span."""
+LEAST_IN_STEP = 3000
+"""Targets in the newest step of age, as far as there are as many."""
 ACTIONS = 4
 """0 padding, 1 seen, 2 positive, 3 liked, in that order of strength."""
