@@ -14,6 +14,7 @@ from media_svc.jobs.stores.sql import SqlJobQueue
 from media_svc.schema import metadata, outbox, replies
 from media_svc.transactions import MediaTransactions
 from svc_kit.caller import Caller
+from svc_kit.ending import cancel_all
 from svc_kit.errors import unavailable
 from svc_kit.ids import IdGenerator
 from svc_kit.s3.bucket import S3Refused
@@ -199,8 +200,7 @@ async def test_an_outage_is_no_attempt_and_other_jobs_wait_until_it_is_over(worl
         await _settled_soon()
         world.clock.advance(1)
     assert await world.queue.count(TRANSCODE) == 0 and bench.given_up == []
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await cancel_all([task])
 
 
 async def test_an_outage_of_hours_loses_no_job(world: World) -> None:
@@ -239,8 +239,7 @@ async def test_what_the_store_refuses_is_an_attempt_and_other_jobs_go_on(world: 
     for _ in range(30):
         await _settled_soon()
         world.clock.advance(1)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await cancel_all([task])
     assert sorted(done) == [(2, 0), (3, 0)], "the others are done before the refused one is given up"
     assert bench.given_up == [(1, "The object store can't be used.")]
 
@@ -301,8 +300,7 @@ async def test_no_more_jobs_run_at_a_time_than_allowed(world: World) -> None:
         await _settled()
         world.clock.advance(1)
     assert await world.queue.count(TRANSCODE) == 0
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await cancel_all([task])
     assert most == 2
 
 
@@ -327,8 +325,7 @@ async def test_work_stops_when_its_job_is_dropped_and_its_lease_is_kept_while_it
     world.clock.advance(LEASE_S / 2)
     await _settled()
     assert ended == ["stopped"] and not task.done() and bench.given_up == []
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await cancel_all([task])
 
 
 async def test_a_stopped_runner_gives_its_jobs_back_at_once(world: World) -> None:
@@ -339,8 +336,7 @@ async def test_a_stopped_runner_gives_its_jobs_back_at_once(world: World) -> Non
     await world.add(1)
     task = asyncio.create_task(bench.runner.run())
     await _settled()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await cancel_all([task])
     (job,) = await world.claim(holder="next")
     assert job.attempt == 1
 
