@@ -13,7 +13,7 @@ from media_svc.play_names import PlayNames
 from media_svc.videos.store import NO_MEDIA, VideoRow, VideoState, Visibility
 from media_svc.videos.stores.remembered import RememberedVideos
 from media_svc.videos.stores.sql import SqlVideoStore
-from svc_kit.cache import Cache
+from svc_kit.cache import Cache, CacheError
 from svc_kit.errors import AppError, Reason, unavailable
 from svc_kit.last_known import LastKnown
 from tests.support.cache import empty_cache
@@ -120,3 +120,18 @@ async def test_what_another_replica_removed_just_before_is_gone(replicas: list[R
 async def test_what_became_private_is_cached_by_nobody(replicas: list[Replica]) -> None:
     await replicas[1].known.remember({7: replace(ROW, version=2, visibility=Visibility.PRIVATE)})
     assert await replicas[0].directory.playable("name") == Playable(7, 3, is_public=False)
+
+
+@pytest.mark.parametrize("state", [VideoState.DELETED, VideoState.REMOVED])
+async def test_what_was_removed_while_the_cache_was_away_is_gone_when_it_is_back(
+    replicas: list[Replica], state: VideoState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = replicas[0]
+
+    async def refuse(*_calls: object) -> list[object]:
+        raise CacheError("away")
+
+    with monkeypatch.context() as away:
+        away.setattr(first.known._cache, "batch", refuse)
+        await first.known.remember({7: replace(ROW, version=2, state=state)})
+    assert await first.directory.playable("name") is None

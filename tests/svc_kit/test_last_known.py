@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from svc_kit.cache import Cache, CacheError, open_cache
-from svc_kit.last_known import ALONE_S, KEPT_S, LastKnown
+from svc_kit.last_known import ALONE_S, KEPT_S, SHARED_AGAIN_S, LastKnown
 from tests.support.clock import FakeClock
 from tests.support.engines import server_url, servers
 
@@ -35,6 +35,18 @@ class Down:
             raise CacheError("down")
 
         return refuse
+
+
+class Flaky:
+    """A cache that can be away."""
+
+    away = False
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(Down() if self.away else self._cache, name)
 
 
 def known(cache: object, clock: FakeClock, entries: int = 100) -> LastKnown[Thing]:
@@ -86,6 +98,53 @@ async def test_what_could_not_be_shared_is_shared_at_the_next_read(cache: Cache)
     own._cache = cache
     await own.remember({1: Thing("a", 1)})
     assert await known(cache, clock).recall([1]) == {1: Thing("a", 1)}
+
+
+async def test_what_was_removed_while_the_cache_was_away_stays_out_when_it_is_back(cache: Cache) -> None:
+    clock, flaky = FakeClock(), Flaky(cache)
+    remover = known(flaky, clock)
+    await remover.remember({1: Thing("there", 1)})
+    flaky.away = True
+    await remover.remember({1: Thing("removed", 2)})
+    flaky.away = False
+    assert await remover.recall([1]) == {1: Thing("removed", 2)}
+    clock.advance(ALONE_S + 1)
+    assert await remover.recall([1]) == {1: Thing("removed", 2)}
+
+
+@pytest.mark.parametrize("next_use", ["recall", "remember"])
+async def test_a_cache_that_is_back_gets_what_it_missed_so_that_all_replicas_know(cache: Cache, next_use: str) -> None:
+    clock, flaky = FakeClock(), Flaky(cache)
+    remover, other = known(flaky, clock), known(cache, clock)
+    await other.remember({1: Thing("there", 1)})
+    flaky.away = True
+    await remover.remember({1: Thing("removed", 2)})
+    flaky.away = False
+    clock.advance(SHARED_AGAIN_S)
+    if next_use == "recall":
+        await remover.recall([7])
+    else:
+        await remover.remember({7: Thing("another", 1)})
+    assert await other.recall([1]) == {1: Thing("removed", 2)}
+
+
+async def test_what_a_cache_missed_does_not_undo_what_another_replica_wrote_since(cache: Cache) -> None:
+    clock, flaky = FakeClock(), Flaky(cache)
+    first, second = known(flaky, clock), known(cache, clock)
+    flaky.away = True
+    await first.remember({1: Thing("old", 2)})
+    flaky.away = False
+    await second.remember({1: Thing("new", 3)})
+    clock.advance(SHARED_AGAIN_S)
+    assert await first.recall([1]) == {1: Thing("new", 3)}
+    assert await second.recall([1]) == {1: Thing("new", 3)}
+
+
+async def test_what_a_cache_missed_is_bounded_and_the_latest_is_kept() -> None:
+    own = known(Down(), FakeClock(), entries=10)
+    for key in range(50):
+        await own.remember({key: Thing(str(key), 1)})
+    assert list(own._unshared) == list(range(40, 50))
 
 
 async def test_its_memory_is_bounded(cache: Cache) -> None:
