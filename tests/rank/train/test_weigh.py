@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="torch is in the extra `train`")
+pytest.importorskip("scipy", reason="scipy is in the extra `train`")
+
 from rank_svc.train import baselines, linear
 from rank_svc.train.batches import material
 from rank_svc.train.dataset import load
