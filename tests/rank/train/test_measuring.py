@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 
 from rank_svc.train.columns import DatasetError
-from rank_svc.train.dataset import load
+from rank_svc.train.dataset import Ints, load
 from rank_svc.train.histories import build
-from rank_svc.train.metrics import Scores, gini, measure
+from rank_svc.train.metrics import Question, Scorer, Scores, gini, measure
 from rank_svc.train.protocol import question
 from tests.rank.train.conftest import Write, world
 
 
-def _fixed(row: list[float]) -> object:
-    def score(users: np.ndarray) -> Scores:
+def _fixed(row: list[float]) -> Scorer:
+    def score(users: Ints) -> Scores:
         return np.tile(np.array(row, np.float32), (len(users), 1))
 
     return score
 
 
-def _asked(write: Write, truth: list[tuple[int, int]]) -> object:
+def _asked(write: Write, truth: list[tuple[int, int]]) -> Question:
     columns = {"user_id": [1, 1, 2, 3], "item_id": [10, 11, 10, 12], "long_view": [True, False, True, False]}
     data = load(write(interactions=columns, items={"item_id": [13]}))
     users, items = np.array(truth, np.int64).T
@@ -32,7 +32,7 @@ def _asked(write: Write, truth: list[tuple[int, int]]) -> object:
 
 def test_seen_items_are_masked_and_all_others_ranked(write: Write) -> None:
     asked = _asked(write, [(1, 12), (2, 11)])
-    found = measure(asked, _fixed([9, 8, 1, 0]), [1, 2])  # type: ignore[arg-type]
+    found = measure(asked, _fixed([9, 8, 1, 0]), [1, 2])
     assert found["recall@1"] == 1.0
     assert found["ndcg@1"] == 1.0
     assert found["coverage@1"] == 0.5
@@ -40,14 +40,14 @@ def test_seen_items_are_masked_and_all_others_ranked(write: Write) -> None:
 
 def test_what_is_right_counts_in_full_even_when_it_is_seen_or_unknown(write: Write) -> None:
     asked = _asked(write, [(1, 12), (1, 10), (1, 999)])
-    found = measure(asked, _fixed([9, 8, 1, 0]), [2])  # type: ignore[arg-type]
+    found = measure(asked, _fixed([9, 8, 1, 0]), [2])
     assert found["recall@2"] == pytest.approx(1 / 3)
     assert found["ndcg@2"] == pytest.approx(1 / (1 + 1 / math.log2(3)))
 
 
 def test_users_without_a_positive_or_a_history_are_not_asked(write: Write) -> None:
     asked = _asked(write, [(1, 12), (3, 10), (44, 10)])
-    assert len(asked.users) == 1  # type: ignore[attr-defined]
+    assert len(asked.users) == 1
 
 
 def test_nobody_to_ask_is_an_error(write: Write) -> None:
@@ -56,14 +56,14 @@ def test_nobody_to_ask_is_an_error(write: Write) -> None:
 
 
 def test_a_k_beyond_the_catalogue_ranks_what_there_is(write: Write) -> None:
-    found = measure(_asked(write, [(2, 13)]), _fixed([0, 0, 0, 0]), [1_000_000])  # type: ignore[arg-type]
+    found = measure(_asked(write, [(2, 13)]), _fixed([0, 0, 0, 0]), [1_000_000])
     assert found["recall@1000000"] == 1.0
 
 
 def test_a_k_beyond_the_catalogue_takes_no_more_memory_than_the_catalogue(write: Write) -> None:
     asked = _asked(write, [(1, 12), (2, 13), (2, 999)])
     tracemalloc.start()
-    found = measure(asked, _fixed([3, 2, 1, 0]), [4, 5_000_000])  # type: ignore[arg-type]
+    found = measure(asked, _fixed([3, 2, 1, 0]), [4, 5_000_000])
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 1_000_000
@@ -72,9 +72,9 @@ def test_a_k_beyond_the_catalogue_takes_no_more_memory_than_the_catalogue(write:
 
 def test_users_of_several_blocks_are_measured_alike(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _asked(write, [(1, 12), (1, 13), (2, 11)])
-    whole = measure(asked, _fixed([9, 8, 1, 2]), [1, 2])  # type: ignore[arg-type]
+    whole = measure(asked, _fixed([9, 8, 1, 2]), [1, 2])
     monkeypatch.setattr("rank_svc.train.metrics.CHUNK", 1)
-    assert measure(asked, _fixed([9, 8, 1, 2]), [1, 2]) == whole  # type: ignore[arg-type]
+    assert measure(asked, _fixed([9, 8, 1, 2]), [1, 2]) == whole
     assert whole["recall@2"] == 1.0 and whole["ndcg@2"] == 1.0
 
 
@@ -106,4 +106,4 @@ def test_what_was_shown_only_is_masked_and_no_history(write: Write) -> None:
     histories = build(data.interactions)
     assert histories.items.tolist() == [10]
     asked = question(data, histories, (np.array([1]), np.array([12])))
-    assert measure(asked, _fixed([9, 8, 1]), [1])["recall@1"] == 1.0  # type: ignore[arg-type]
+    assert measure(asked, _fixed([9, 8, 1]), [1])["recall@1"] == 1.0
